@@ -1,0 +1,85 @@
+{#-
+    Purpose: take one wrapper off a payload (contract section 4, "raw payloads may sit under a wrapper").
+    Input:   a column with a JSON object.
+    Output:  an expression: the object inside the wrapper, over what stood beside the wrapper (a generic webhook
+             stores mapped fields there); the column itself when there is no wrapper. A provider's own object is
+             not looked into: a Stripe charge or an order may have such keys for other purposes.
+    Wrappers: raw_payload, order, data.object, payment, testimonial, announcement.config; each may be JSON text.
+-#}
+{% macro unwrapped(document) -%}
+    {{ return(adapter.dispatch('unwrapped')(document)) }}
+{%- endmacro %}
+
+{% macro postgres__unwrapped(document) -%}
+    case
+        when not {{ document }} ?| array['raw_payload', 'order', 'data', 'payment', 'testimonial', 'announcement']
+            or {{ document }} ? 'line_items'
+            or ({{ document }} ? 'object' and {{ document }} -> 'object' <> '"event"')
+            then {{ document }}
+        {%- for key in ['raw_payload', 'order'] %}
+        {{ within(document, key) }}
+        {%- endfor %}
+        -- Beside Stripe's `data` stand the event's own id and kind, which are not the payment's.
+        {{ within(document, 'data.object', beside="- '{data,id,object,type,created}'::text[]") }}
+        {%- for key in ['payment', 'testimonial', 'announcement.config'] %}
+        {{ within(document, key) }}
+        {%- endfor %}
+        else {{ document }}
+    end
+{%- endmacro %}
+
+
+{#-
+    Purpose:   one branch of `unwrapped`.
+    Input:     the document, the dotted path of the wrapper, and what is taken away beside it.
+    Output:    a `when ... then ...` of a case.
+-#}
+{% macro within(document, path, beside=none) -%}
+    {%- set value = json_value(document, path) -%}
+    when jsonb_typeof({{ value }}) = 'object'
+            then ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }}) || jsonb_strip_nulls({{ value }})
+        when jsonb_typeof({{ value }}) = 'string'
+            and jsonb_typeof({{ parsed_json(json_raw_text(document, path)) }}) = 'object'
+            then ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }})
+                || jsonb_strip_nulls({{ parsed_json(json_raw_text(document, path)) }})
+{%- endmacro %}
+
+
+{#-
+    Purpose: the payload as an object that is cheap to read.
+    Input:   a column of any JSON value.
+    Output:  an expression of an object; `{}` for anything that is none. Text that holds an object is parsed.
+             `|| '{}'` makes the server unpack a large (TOASTed) value once and not for every field that is read.
+-#}
+{% macro payload_object(column) -%}
+    {{ return(adapter.dispatch('payload_object')(column)) }}
+{%- endmacro %}
+
+{% macro postgres__payload_object(column) -%}
+    case jsonb_typeof({{ column }})
+        when 'object' then {{ column }} || '{}'
+        when 'string' then
+            case
+                when jsonb_typeof({{ parsed_json(column ~ " #>> '{}'") }}) = 'object'
+                    then {{ parsed_json(column ~ " #>> '{}'") }}
+                else '{}'
+            end
+        else '{}'
+    end
+{%- endmacro %}
+
+
+{#-
+    Purpose: parse text as JSON without ever raising.
+    Input:   a text expression.
+    Output:  a jsonb expression, null when the text is no JSON that the database can store.
+    Note:    `pg_input_is_valid` is missing on PostgreSQL 15 and `is json` accepts what the cast rejects (`\u0000`,
+             lone surrogates, `1e200000`), so a function catches the error. `create_functions` makes it.
+-#}
+{% macro parsed_json(expression) -%}
+    {{ return(adapter.dispatch('parsed_json')(expression)) }}
+{%- endmacro %}
+
+{% macro postgres__parsed_json(expression) -%}
+    {{ target.schema }}.parse_json({{ expression }})
+{%- endmacro %}

@@ -1,0 +1,45 @@
+{#-
+    Purpose:   read the value at a path of a JSON document.
+    Input:     an expression of the document (an object) and a dotted path: `customer.first_name`, `line_items.0.title`.
+    Output:    an expression of the JSON value, null where the path does not exist.
+    Arguments: document, path (keys without dots; a number is an array's element).
+-#}
+{% macro json_value(document, path) -%}
+    {{ return(adapter.dispatch('json_value')(document, path)) }}
+{%- endmacro %}
+
+{% macro postgres__json_value(document, path) -%}
+    {%- if '.' in path -%}
+        ({{ document }} #> '{ {{- path | replace('.', ',') -}} }')
+    {%- else -%}
+        ({{ document }} -> '{{ path }}')
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#-
+    Purpose: name the kind of a JSON value: object, array, string, number, boolean, null.
+    Input:   an expression of a JSON value.
+    Output:  a text expression.
+-#}
+{% macro json_kind(value) -%}
+    {{ return(adapter.dispatch('json_kind')(value)) }}
+{%- endmacro %}
+
+{% macro postgres__json_kind(value) -%}
+    jsonb_typeof({{ value }})
+{%- endmacro %}
+
+
+{#-
+    Purpose: say whether an object has a key.
+    Input:   an expression of an object, and a key.
+    Output:  a boolean expression.
+-#}
+{% macro json_has(document, key) -%}
+    {{ return(adapter.dispatch('json_has')(document, key)) }}
+{%- endmacro %}
+
+{% macro postgres__json_has(document, key) -%}
+    ({{ document }} ? '{{ key }}')
+{%- endmacro %}

@@ -1,0 +1,122 @@
+{#-
+    Purpose: keep a person's name only when it is one (contract section 4, "first of" and "person").
+    Input:   a text expression, already trimmed.
+    Output:  the text without words that older writers stored for a missing part (`undefined`, `null`); null for a
+             placeholder such as `Unknown`, for an e-mail address, for JSON, and for text without a letter.
+-#}
+{% macro name_value(expression) -%}
+    {{ return(adapter.dispatch('name_value')(expression)) }}
+{%- endmacro %}
+
+{% macro postgres__name_value(expression) -%}
+    substring(
+        {{ without_missing_parts(expression) }} collate "C"
+        from '(?i)^(?!(?:{{ placeholders() | join('|') }})$)(?!\S+@\S+$)(?![[{]).*[{{ letters() }}].*$'
+    )
+{%- endmacro %}
+
+
+{#-
+    Purpose: keep a place's name only when it is one.
+    Input:   a text expression, already trimmed.
+    Output:  as `name_value`, but a place needs no letter.
+-#}
+{% macro place_value(expression) -%}
+    {{ return(adapter.dispatch('place_value')(expression)) }}
+{%- endmacro %}
+
+{% macro postgres__place_value(expression) -%}
+    substring(
+        {{ without_missing_parts(expression) }} collate "C"
+        from '(?i)^(?!(?:{{ placeholders() | join('|') }})$)(?![[{]).+$'
+    )
+{%- endmacro %}
+
+
+{#-
+    Purpose: keep a product's name only when it is one.
+    Input:   a text expression, already trimmed.
+    Output:  the text; null for a placeholder and for just `Product` or `a product`.
+-#}
+{% macro product_value(expression) -%}
+    {{ return(adapter.dispatch('product_value')(expression)) }}
+{%- endmacro %}
+
+{% macro postgres__product_value(expression) -%}
+    substring(
+        {{ expression }} collate "C"
+        from '(?i)^(?!(?:(?:a )?product|{{ placeholders() | join('|') }})$).+$'
+    )
+{%- endmacro %}
+
+
+{#-
+    Purpose: the words that writers stored where they had no name or place.
+    Input:   nothing.
+    Output:  a list of words, in the syntax of regular expressions.
+-#}
+{% macro placeholders() -%}
+    {{ return(['unknown', 'undefined', 'null', 'n/a', 'anonymous', 'someone']) }}
+{%- endmacro %}
+
+
+{#-
+    Purpose: drop the words `undefined` and `null` that JavaScript left in a name or place for a missing part:
+             `John undefined`, `undefined, Ohio`.
+    Input:   a text expression.
+    Output:  a text expression, null when nothing is left. The words count in lower case only: Null is a surname.
+-#}
+{% macro without_missing_parts(expression) -%}
+    {{ return(adapter.dispatch('without_missing_parts')(expression)) }}
+{%- endmacro %}
+
+{% macro postgres__without_missing_parts(expression) -%}
+    nullif(
+        btrim(
+            regexp_replace(
+                {{ expression }} collate "C",
+                '(^|[ ,])(?:(?:undefined|null)(?:, *| +|$))+', '\1', 'g'
+            ),
+            ' ,'
+        ),
+        ''
+    )
+{%- endmacro %}
+
+
+{#-
+    Purpose: put a name together from its parts.
+    Input:   a document and the dotted paths of the parts in order.
+    Output:  a text expression; parts that are missing are left out, null when no usable name remains.
+-#}
+{% macro person(document, paths) -%}
+    {{ name_value(joined(document, paths, ' ')) }}
+{%- endmacro %}
+
+
+{#-
+    Purpose: put a place together from its parts: `City, Country`.
+    Input:   a document and a list of parts, each a list of dotted paths of which the first usable one counts.
+    Output:  a text expression; parts that are missing are left out, null when nothing remains.
+-#}
+{% macro place(document, parts) -%}
+    nullif(concat_ws(', ',
+        {%- for paths in parts %}
+        {{ first_of(document, paths, 'place') }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    ), '')
+{%- endmacro %}
+
+
+{#-
+    Purpose: join the text at several paths.
+    Input:   a document, dotted paths, and what stands between the parts.
+    Output:  a text expression.
+-#}
+{% macro joined(document, paths, separator) -%}
+    nullif(concat_ws('{{ separator }}',
+        {%- for path in paths %}
+        {{ json_text(document, path) }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    ), '')
+{%- endmacro %}

@@ -1,0 +1,17 @@
+with resolved_events as (
+    select * from {{ ref('resolved_events') }}
+),
+
+normalized as (
+    select
+        e.event_id,
+        e.website_id,
+        fields.*
+    from resolved_events as e
+    cross join lateral (
+        {{ stripe_fields() }}
+    ) as fields
+    where {{ belongs_to('stripe') }}
+)
+
+select * from normalized
