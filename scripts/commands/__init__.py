@@ -1,0 +1,1 @@
+"""The commands of `migrate`, one module for each group."""
