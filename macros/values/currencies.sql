@@ -34,20 +34,30 @@
 
 
 {#-
-    Purpose: by how many digits Stripe's amounts are shifted: 10 to this power is one unit of the currency.
+    Purpose: what one minor unit of a currency is worth, in units of the currency.
     Input:   a text expression of the currency's code.
-    Output:  an integer expression, null for an unknown (null) currency.
+    Output:  a numeric expression, null for an unknown (null) currency. Source: ISO 4217, minor units.
+-#}
+{% macro minor_unit(currency) -%}
+    case {{ currency_exponent(currency) }} when 0 then 1 when 2 then 0.01 when 3 then 0.001 when 4 then 0.0001 end
+{%- endmacro %}
+
+
+{#-
+    Purpose: what one unit of Stripe's amounts is worth, in units of the currency.
+    Input:   a text expression of the currency's code.
+    Output:  a numeric expression, null for an unknown (null) currency.
     Source:  Stripe's documentation of zero-decimal and three-decimal currencies and of its special cases. It
              differs from ISO 4217: MGA has no decimals, ISK and UGX are charged as if they had two, IQD and LYD
              are not among the three-decimal ones.
 -#}
-{% macro stripe_exponent(currency) -%}
+{% macro stripe_unit(currency) -%}
     case
         when {{ currency }} in (
             'BIF', 'CLP', 'DJF', 'GNF', 'JPY', 'KMF', 'KRW', 'MGA', 'PYG', 'RWF', 'VND', 'VUV', 'XAF', 'XOF', 'XPF'
-        ) then 0
-        when {{ currency }} in ('BHD', 'JOD', 'KWD', 'OMR', 'TND') then 3
-        when {{ currency }} is not null then 2
+        ) then 1
+        when {{ currency }} in ('BHD', 'JOD', 'KWD', 'OMR', 'TND') then 0.001
+        when {{ currency }} is not null then 0.01
     end
 {%- endmacro %}
 

@@ -10,11 +10,11 @@
 {%- endmacro %}
 
 {% macro postgres__number_value(expression) -%}
-    cast(
+    trim_scale(cast(
         regexp_replace(
             substring({{ expression }} collate "C" from '{{ number_pattern() }}'), '[^0-9.+-]', '', 'g'
         ) as numeric
-    )
+    ))
 {%- endmacro %}
 
 

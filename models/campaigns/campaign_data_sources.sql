@@ -1,0 +1,46 @@
+-- What the write-back puts into campaigns.data_sources. Only campaigns that are resolved and not yet migrated.
+{{ config(
+    meta={
+        'migration': {
+            'command': 'campaigns',
+            'migration_type': 'campaign',
+            'source_table': {'schema': source('product', 'campaigns').schema, 'table': source('product', 'campaigns').identifier},
+            'key': 'id',
+            'model_key': 'campaign_id',
+            'tenant': 'website_id',
+            'target_column': 'data_sources',
+            'previous': 'stored_value',
+            'pending_flag': 'is_pending',
+            'location': 'row_location',
+            'table_oid': 'row_table',
+            'group_by': 'provider',
+            'pending_sql': "({column} is null or {column} in ('[]', 'null') or ({column} #> '{{0,legacy}}' = 'true'"
+                ~ " and coalesce({column} #>> '{{0,integration_id}}', '') = '' and {column} #> '{{1}}' is null))",
+            'complete': false,
+            'batch_size': 100,
+        },
+    },
+) }}
+
+with resolutions as (
+    select * from {{ ref('campaign_resolutions') }}
+),
+
+resolved as (
+    select
+        row_location,
+        row_table,
+        campaign_id,
+        website_id,
+        provider,
+        integration_id,
+        resolved_by,
+        {{ data_source_element('integration_id', 'provider', 'integration_settings', 'native_config') }} as data_sources,
+        stored_value,
+        -- Always: a migrated value is not in here, and a malformed one only when a person decided what replaces it.
+        true as is_pending
+    from resolutions
+    where outcome = 'resolved'
+)
+
+select * from resolved
