@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import sql
+
+from scripts.connection import Session
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Column:
 # A type has a usable hash when its base type has a default hash operator class. Arrays, ranges and composites
 # count as hashable by their polymorphic class although an element may not be, so they are looked into (arrays)
 # or cast (the rest). Enums hash by oid, which a dump and restore changes; numeric and float call 1.0 and 1.00,
-# or 0 and -0, the same, as citext does A and a: all of these are cast to text. jsonb stays: casting a large payload costs too much.
+# or 0 and -0, the same, as citext does A and a: all of these are cast to text. jsonb stays: casting a large
+# payload costs too much.
 _COLUMNS = """
 with recursive columns as (
     select a.attnum, a.attname, a.atttypid, a.attcollation, pg_catalog.format_type(a.atttypid, a.atttypmod) as shown
@@ -97,19 +99,19 @@ order by c.attname collate "C"
 
 
 def fingerprint_columns(
-    connection: Connection[Any], schema: str, table: str, target: str, *, left_out: Iterable[str] = ()
+    session: Session, schema: str, table: str, target: str, *, left_out: Iterable[str] = ()
 ) -> list[Column]:
     """The columns of a table that enter the fingerprint: all but `target`, generated ones and `left_out`."""
-    name = sql.Identifier(schema, table).as_string(connection)
-    rows = connection.execute(_COLUMNS, {"table": name, "left_out": [target, *left_out]}).fetchall()
+    name = sql.Identifier(schema, table).as_string(session)
+    rows = session.execute(_COLUMNS, {"table": name, "left_out": [target, *left_out]}).fetchall()
     return [Column(*row) for row in rows]
 
 
 def fingerprint_sql(columns: Sequence[Column], alias: str) -> sql.Composed:
     """The expression (bigint) that hashes these columns of the table known as `alias`.
 
-    Depends on nothing but the values: not on time zone (types with one are hashed, not printed), collation,
-    or the order of columns in the table. One column may be large: jsonb is hashed as it is, not printed.
+    Depends on the values alone: not on collation, not on the order of columns in the table, and, as the tool's
+    sessions all run in UTC, not on a time zone. jsonb, which may be large, is hashed as it is, not printed.
     """
     if not columns:
         return sql.Composed([sql.SQL("0::bigint")])
@@ -139,16 +141,16 @@ _INTO_NEW = re.compile(r'\binto\s+(?:strict\s+)?new\s*\.\s*("(?:[^"]|"")+"|[a-z_
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def kept_by_triggers(connection: Connection[Any], schema: str, table: str) -> dict[str, str]:
+def kept_by_triggers(session: Session, schema: str, table: str) -> dict[str, str]:
     """Columns that the table's own before-update triggers set, each with the trigger's name.
 
     Read from the trigger functions' source (assignments to `new.<column>`) and from the arguments of
     `moddatetime`. A trigger that hides its assignments better than that is not found here; the fingerprints
     of the first batch then differ and say so.
     """
-    name = sql.Identifier(schema, table).as_string(connection)
+    name = sql.Identifier(schema, table).as_string(session)
     kept: dict[str, str] = {}
-    for trigger, function, source, language, arguments in connection.execute(_TRIGGERS, [name]).fetchall():
+    for trigger, function, source, language, arguments in session.execute(_TRIGGERS, [name]).fetchall():
         found: list[str] = []
         if language == "c" and function == "moddatetime":
             found = [bytes(argument).decode() for argument in bytes(arguments).split(b"\0") if argument]
