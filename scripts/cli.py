@@ -26,7 +26,10 @@ for _group in GROUPS:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 failed rows or validation, 2 usage, 3 another run, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 failed rows or failed validation, 2 usage or settings, 3 another run, 130 interrupted.
+    """
     try:
         app()
     except UserError as error:

@@ -287,7 +287,7 @@ class Server:
             words = (done.stderr or done.stdout).strip().splitlines()
             raise UserError(
                 f"The embedded PostgreSQL cannot be made in {self.home}: {words[-1] if words else 'no reason given'}. "
-                "Free some space or set MIGRATION_STATE_DIR to another folder, or set DATABASE_URL to a server of yours."
+                "Free some space, set MIGRATION_STATE_DIR to another folder, or set DATABASE_URL to a server of yours."
             )
         # Peer: the kernel tells who is at the other end of the socket. Only the server's account, who made the
         # state folder, and root may come in, as whichever database role they ask for.

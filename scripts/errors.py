@@ -10,7 +10,7 @@ class UserError(Exception):
         self.exit_code = exit_code
 
 
-class RunInProgress(UserError):
+class RunInProgress(UserError):  # noqa: N818  (the name says what happened)
     """Another process is working on the same target, or builds the models that this one reads."""
 
     def __init__(self, message: str) -> None:

@@ -4,7 +4,7 @@
         'migration': {
             'command': 'campaigns',
             'migration_type': 'campaign',
-            'source_table': {'schema': source('product', 'campaigns').schema, 'table': source('product', 'campaigns').identifier},
+            'source_table': 'product.campaigns',
             'key': 'id',
             'model_key': 'campaign_id',
             'tenant': 'website_id',

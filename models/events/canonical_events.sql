@@ -1,7 +1,7 @@
 {{ config(meta={'migration': {
     'command': 'events',
     'migration_type': 'event',
-    'source_table': {'schema': source('product', 'events').schema, 'table': source('product', 'events').identifier},
+    'source_table': 'product.events',
     'key': 'id',
     'model_key': 'event_id',
     'tenant': 'website_id',
