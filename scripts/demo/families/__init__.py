@@ -1,0 +1,1 @@
+"""Row shapes, one module per family of writers (the sections of what the product's writers store)."""
