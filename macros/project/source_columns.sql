@@ -45,5 +45,5 @@
     {%- if not execute or existing_columns(relation) | length > 0 -%}
         {{ return(relation) }}
     {%- endif -%}
-    {{ return('(select where false)') }}
+    {{ return('(select where false) as missing') }}
 {%- endmacro %}

@@ -6,6 +6,7 @@ renamed as (
     select
         {{ source_columns(source('product', 'integrations'), {
             'id': 'uuid',
+            'user_id': 'uuid',
             'website_id': 'uuid',
             'provider': 'text',
             'name': 'text',
