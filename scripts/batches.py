@@ -1,0 +1,320 @@
+"""Where a batch begins and ends: physical ranges of a table, leaf by leaf, with exact row counts.
+
+A range is a pair of row locations (`ctid`), the first excluded, the second included, as text such as `(12,7)`.
+Rows are found in physical order, so a walk over the whole table reads every page once, however many batches it takes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from psycopg import RawCursor, sql
+
+from scripts.connection import Session
+from scripts.errors import UserError
+from scripts.project import Target
+
+START = "(0,0)"
+END = "(4294967294,65535)"
+
+# How much of a table one statement looks through, so that none runs into statement_timeout on a large table
+# that is nearly done. Of a model, every row of the window is evaluated, so it gets a smaller one.
+TABLE_WINDOW_PAGES = 65_536
+MODEL_WINDOW_PAGES = 2_048
+
+# The planner must read the range and nothing else: it otherwise takes a parallel or an index scan where few rows
+# are pending, whose rows come in another order, and the largest location would jump over rows.
+SCAN_SETTINGS = {
+    "max_parallel_workers_per_gather": "0",
+    "enable_seqscan": "off",
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_tidscan": "on",
+    "synchronize_seqscans": "off",
+}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A table that holds rows itself: the source table, or one partition of it."""
+
+    oid: int
+    schema: str
+    name: str
+    alone: bool = True  # the source table has no other leaf
+
+    @property
+    def relation(self) -> sql.Composed:
+        """The quoted name, with `only` where other tables hold rows of the source table too."""
+        name = sql.Identifier(self.schema, self.name)
+        return sql.SQL("{}" if self.alone else "only {}").format(name)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of one leaf that holds `rows` pending rows: locations in (after, upto]."""
+
+    leaf: Leaf
+    after: str
+    upto: str
+    rows: int
+
+
+def leaves(session: Session, schema: str, table: str) -> list[Leaf]:
+    """The tables that hold the rows of a table: itself, or its partitions (and children by inheritance).
+
+    Raises UserError when there is no such table, or when a partition is a foreign table, which has no locations.
+    """
+    rows = session.execute(
+        """
+        with recursive tree as (
+            select c.oid, c.relkind, c.relnamespace, c.relname
+            from pg_catalog.pg_class as c
+            where c.oid = to_regclass(%s)
+
+            union
+
+            select c.oid, c.relkind, c.relnamespace, c.relname
+            from tree
+            inner join pg_catalog.pg_inherits as i on i.inhparent = tree.oid
+            inner join pg_catalog.pg_class as c on c.oid = i.inhrelid
+        )
+
+        select t.oid::bigint, n.nspname::text, t.relname::text, t.relkind::text
+        from tree as t
+        inner join pg_catalog.pg_namespace as n on n.oid = t.relnamespace
+        where t.relkind <> 'p'
+        order by t.oid
+        """,
+        [sql.Identifier(schema, table).as_string(session)],
+    ).fetchall()
+    found = []
+    for oid, namespace, name, kind in rows:
+        if kind != "r":
+            raise UserError(
+                f"{namespace}.{name} holds rows of {schema}.{table} but is no ordinary table (kind {kind!r}), so its "
+                "rows have no physical place to write to. Detach it, or point source_schema at the table itself."
+            )
+        found.append(Leaf(oid, namespace, name, alone=len(rows) == 1))
+    return found
+
+
+def page_count(session: Session, leaf: Leaf) -> int | None:
+    """How many pages a leaf has, or None when the server cannot say.
+
+    The one place that asks for the size of a table. A distributed table has size 0 on its coordinator, so 0 pages
+    are believed only of a table without rows; None means: walk without an upper end.
+    """
+    pages = _value(
+        session,
+        sql.SQL("select pg_catalog.pg_relation_size({}::oid) / current_setting('block_size')::bigint").format(leaf.oid),
+    )
+    if pages:
+        return int(pages)
+    occupied = _value(session, sql.SQL("select exists (select 1 from {})").format(leaf.relation))
+    return None if occupied else 0
+
+
+def windows(pages: int | None, size: int, after: str = START) -> Iterator[tuple[str, str]]:
+    """Ranges of at most `size` pages that cover everything after a location; the last has no upper end."""
+    if pages is None:
+        yield after, END
+        return
+    first = int(after[1:].split(",", 1)[0])
+    while True:
+        last = first + size
+        if last >= pages:
+            yield after, END
+            return
+        upto = f"({last},0)"
+        yield after, upto
+        after, first = upto, last
+
+
+def pending_sql(target: Target, alias: str) -> sql.Composable:
+    """The target's own test for a pending row, on the table known as `alias`."""
+    column = sql.Identifier(alias, target.target_column).as_string()
+    return _fragment(target.pending_sql.format(column=column))
+
+
+def scan(session: Session, query: sql.Composed) -> list[tuple[Any, ...]]:
+    """Run one query with SCAN_SETTINGS, which hold for it alone, in one round trip."""
+    settings = {**(session.settings if session.transaction_pooling else {}), **SCAN_SETTINGS}
+    parts: list[sql.Composable] = [sql.SQL("begin")]
+    parts += [sql.SQL("set local {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]
+    parts += [query, sql.SQL("commit")]
+    try:
+        cursor = session.execute(sql.SQL("; ").join(parts))
+        for _ in range(len(parts) - 2):
+            cursor.nextset()
+        return cursor.fetchall()
+    except BaseException:
+        if not session.closed:
+            session.rollback()
+        raise
+
+
+class Walk(Protocol):
+    """Finds the next pending rows of one leaf. `session` may be replaced when its connection was lost."""
+
+    session: Session
+
+    def next(self, after: str, rows: int, upto: str = END) -> Span | None:
+        """The range that starts after a location and holds the next `rows` pending rows, or the last ones.
+
+        None when no pending row is left before `upto`.
+        """
+
+
+class TableWalk:
+    """Bounds from the table itself: exact, in physical order, at almost no cost."""
+
+    def __init__(self, session: Session, target: Target, leaf: Leaf, skip: Sequence[str] = ()) -> None:
+        self.session = session
+        self._leaf = leaf
+        self._pages = page_count(session, leaf)
+        self._pending = pending_sql(target, "t")
+        self._skipped = skipped_sql(sql.Identifier("t", target.key), skip)
+
+    def query(self, after: str, upto: str, rows: int) -> sql.Composed:
+        """The query for one window: the location of its `rows`-th pending row, and how many it found."""
+        return sql.SQL(
+            "select max(q.location)::text, count(*) from ("
+            "select t.ctid as location from {} as t "
+            "where t.ctid > {} and t.ctid <= {} and {} and {} limit {}"
+            ") as q"
+        ).format(self._leaf.relation, tid(after), tid(upto), self._pending, self._skipped, rows)
+
+    def next(self, after: str, rows: int, upto: str = END) -> Span | None:
+        """See Walk."""
+        start, last, found = after, None, 0
+        for low, high in windows(self._pages, TABLE_WINDOW_PAGES, after):
+            if _beyond(low, upto):
+                break
+            query = self.query(low, high if _beyond(upto, high) else upto, rows - found)
+            location, count = scan(self.session, query)[0]
+            if count:
+                last, found = location, found + count
+            if found == rows:
+                break
+        return Span(self._leaf, start, last, found) if last is not None else None
+
+
+class ModelWalk:
+    """Bounds from the model, for targets some of whose pending rows are left to a person.
+
+    A window is evaluated once and its locations are kept until they are used up.
+    """
+
+    def __init__(self, session: Session, target: Target, leaf: Leaf, skip: Sequence[str] = ()) -> None:
+        self.session = session
+        self._target = target
+        self._leaf = leaf
+        self._pages = page_count(session, leaf)
+        self._skipped = skipped_sql(sql.Identifier("m", target.model_key), skip)
+        self._windows: deque[tuple[str, str]] | None = None
+        self._found: deque[str] = deque()
+
+    def query(self, after: str, upto: str) -> sql.Composed:
+        """The query for one window: the locations of its pending rows in order."""
+        target = self._target
+        return sql.SQL(
+            "select m.{location}::text from {model} as m where m.{location} > {after} and m.{location} <= {upto} "
+            "and m.{oid} = {leaf} and m.{pending} and {skipped} order by m.{location}"
+        ).format(
+            location=sql.Identifier(target.location),
+            model=model_name(target),
+            after=tid(after),
+            upto=tid(upto),
+            oid=sql.Identifier(target.table_oid),
+            leaf=oid(self._leaf.oid),
+            pending=sql.Identifier(target.pending_flag),
+            skipped=self._skipped,
+        )
+
+    def next(self, after: str, rows: int, upto: str = END) -> Span | None:
+        """See Walk."""
+        if upto != END:
+            # A part of an earlier range, to be split: asked for directly, the walk's own place stays.
+            inside = [row[0] for row in scan(self.session, self.query(after, upto))]
+            return Span(self._leaf, after, inside[:rows][-1], min(rows, len(inside))) if inside else None
+        if self._windows is None:
+            self._windows = deque(windows(self._pages, MODEL_WINDOW_PAGES, after))
+        while len(self._found) < rows and self._windows:
+            self._found.extend(row[0] for row in scan(self.session, self.query(*self._windows[0])))
+            # Only now, so that a query that failed can be tried again.
+            self._windows.popleft()
+        taken = [self._found.popleft() for _ in range(min(rows, len(self._found)))]
+        return Span(self._leaf, after, taken[-1], len(taken)) if taken else None
+
+
+def walk(session: Session, target: Target, leaf: Leaf, skip: Sequence[str] = ()) -> Walk:
+    """The walk over a leaf that suits the target; rows whose keys (as text) are in `skip` are passed over."""
+    return (TableWalk if target.complete else ModelWalk)(session, target, leaf, skip)
+
+
+def count_pending(session: Session, target: Target, leaf: Leaf) -> int:
+    """How many rows of a leaf are pending, by the table alone (rows that the model leaves out included)."""
+    query = sql.SQL("select count(*) from {} as t where t.ctid > {} and t.ctid <= {} and {}")
+    pending = pending_sql(target, "t")
+    return sum(
+        int(scan(session, query.format(leaf.relation, tid(low), tid(high), pending))[0][0])
+        for low, high in windows(page_count(session, leaf), TABLE_WINDOW_PAGES)
+    )
+
+
+def skipped_sql(key: sql.Identifier, skip: Sequence[str]) -> sql.Composable:
+    """A test that passes over the given keys; keys are compared as text, whatever their type."""
+    if not skip:
+        return sql.SQL("true")
+    return sql.SQL("{}::text <> all({}::text[])").format(key, list(skip))
+
+
+def table_name(target: Target) -> sql.Identifier:
+    """The quoted name of the source table."""
+    return sql.Identifier(target.schema, target.table)
+
+
+def model_name(target: Target) -> sql.Identifier:
+    """The quoted name of the model's view."""
+    return sql.Identifier(target.model_schema, target.model)
+
+
+def tid(location: str) -> sql.Composed:
+    """A location as an SQL literal."""
+    return sql.SQL("{}::tid").format(location)
+
+
+def oid(number: int) -> sql.Composed:
+    """A table's oid as an SQL literal."""
+    return sql.SQL("{}::oid").format(number)
+
+
+def place(location: str) -> tuple[int, int]:
+    """Page and line of a location, which compare as locations do."""
+    page, line = location[1:-1].split(",")
+    return int(page), int(line)
+
+
+def before(location: str) -> str:
+    """The location just before one, so that a range can hold it alone."""
+    page, line = place(location)
+    return f"({page},{line - 1})"
+
+
+def _beyond(location: str, other: str) -> bool:
+    return place(location) >= place(other)
+
+
+def _value(session: Session, query: sql.Composed) -> Any:
+    row = RawCursor(session).execute(query).fetchone()
+    return row[0] if row else None
+
+
+def _fragment(text: str) -> sql.SQL:
+    """SQL from the project's own manifest."""
+    return sql.SQL(text)

@@ -1,0 +1,117 @@
+"""The lock that a run holds for as long as it writes to a target: one run at a time."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import psycopg
+
+from scripts import locks
+from scripts.connection import Session, connect
+from scripts.errors import RunInProgress, UserError
+from scripts.settings import Database
+
+_HOLDERS = """
+    select l.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), a.backend_start
+    from pg_catalog.pg_locks as l
+    left join pg_catalog.pg_stat_activity as a on a.pid = l.pid
+    where
+        l.locktype = 'advisory'
+        and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
+        and l.classid::bigint = %s and l.objid::bigint = %s and l.objsubid = 1 and l.granted
+"""
+
+
+class RunLock:
+    """The advisory lock of one target.
+
+    Over a direct connection it is a lock of the session that writes: it cannot be lost while that session lives, and
+    it outlives a killed client until the statement in hand has ended. Behind a pooler in transaction mode there are
+    no session locks; there a second connection keeps a transaction open for the lock alone (it pins one server
+    process of the pool, holds neither a snapshot nor an id, so vacuum is not kept from anything), and `check` looks
+    before each batch whether that process still holds it.
+    """
+
+    def __init__(self, database: Database, key: int, what: str) -> None:
+        self._database = database
+        self._key = key
+        self._what = what
+        self._guard: Session | None = None
+        self._pid = 0
+        self._started: datetime | None = None
+
+    def acquire(self, session: Session) -> None:
+        """Take the lock, or raise RunInProgress, which names the holder."""
+        previous = (self._pid, self._started)
+        if session.transaction_pooling:
+            self._close_guard()
+            holder = self._guard = connect(self._database, autocommit=False, application_name="migrate lock")
+            holder.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
+            query = "select pg_try_advisory_xact_lock(%s)"
+        else:
+            holder, query = session, "select pg_try_advisory_lock(%s)"
+        row = holder.execute(query, [self._key]).fetchone()
+        if not row or not row[0]:
+            raise self._in_progress(session, previous)
+        found = holder.execute(
+            "select pg_backend_pid(), (select backend_start from pg_stat_activity where pid = pg_backend_pid())"
+        ).fetchone()
+        if found:
+            self._pid, self._started = found
+
+    def take_back(self, session: Session) -> None:
+        """Take the lock again after the connection was lost; the server may not have noticed yet that it was.
+
+        Our own lost session is ended when it still holds the lock. Raises RunInProgress when another run has it.
+        """
+        if self._pid and self._started:
+            # Same process number and same start: nobody else's session can be meant.
+            session.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where pid = %s and backend_start = %s and pid <> pg_backend_pid()",
+                [self._pid, self._started],
+            )
+        self.acquire(session)
+
+    def check(self, session: Session) -> None:
+        """Behind a pooler: make sure that the lock is still held, or raise UserError. Else it cannot be lost."""
+        if not session.transaction_pooling:
+            return
+        holders = session.execute(_HOLDERS, [self._key >> 32, self._key & 0xFFFFFFFF]).fetchall()
+        if not any(holder[0] == self._pid for holder in holders):
+            raise UserError(
+                f"The lock of this run on {self._what} was lost (its connection was closed by the pooler or an "
+                "administrator). The run stopped, so that no second one works beside it. Run the command again.",
+                exit_code=1,
+            )
+
+    def release(self) -> None:
+        """Let go of the lock. A session's lock ends with the session."""
+        self._close_guard()
+
+    def _close_guard(self) -> None:
+        if self._guard is not None:
+            with suppress(psycopg.Error):
+                self._guard.close()
+            self._guard = None
+
+    def _in_progress(self, session: Session, previous: tuple[int, datetime | None]) -> RunInProgress:
+        holders = session.execute(_HOLDERS, [self._key >> 32, self._key & 0xFFFFFFFF]).fetchall()
+        self._close_guard()
+        if not holders:
+            return RunInProgress(f"Another run on {self._what} has just ended. Try again.")
+        pid, application, user, since = holders[0]
+        started = f" since {since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if since else ""
+        by = f", user {user}" if user else ""
+        own = " It is this run's own lost session." if (pid, since) == previous else ""
+        return RunInProgress(
+            f"Another run is working on {self._what}: server process {pid} "
+            f"({application or 'unnamed application'}{by}){started}.{own} Wait until it is done, or stop it with "
+            "Ctrl-C where it runs. `migrate log` shows its progress."
+        )
+
+
+def for_target(database: Database, schema: str, table: str, column: str) -> RunLock:
+    """The lock of a target."""
+    return RunLock(database, locks.run_key(schema, table, column), f"{schema}.{table}.{column}")

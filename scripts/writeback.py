@@ -1,0 +1,554 @@
+"""The write-back: fills a target column from its model, batch by batch, with log and undo in the same transaction.
+
+A batch is one statement: the update, the row of `migration_log` and the row of `migration_undo` are written together
+or not at all. A run walks the table in physical order, splits a batch that a row makes fail until that row is alone,
+and sweeps at the end for rows that moved or arrived meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg import RawCursor, sql
+from psycopg.types.numeric import Int4, Int8
+
+from scripts import batches, faults
+from scripts.batches import START, Leaf, Span, Walk
+from scripts.connection import Session, connect, explain, transaction
+from scripts.errors import UserError
+from scripts.faults import Fault
+from scripts.fingerprint import Column, fingerprint_sql
+from scripts.interrupts import StopRequest
+from scripts.ledger import Ledger
+from scripts.project import Target
+from scripts.run_lock import RunLock
+from scripts.settings import Database
+
+#: A lock, deadlock or timeout is tried again this often, after growing pauses (about a minute in all).
+ATTEMPTS = 9
+LONGEST_PAUSE_SECONDS = 15.0
+#: statement_timeout itself is long: after so many, the batch is halved instead.
+TIMEOUTS = 2
+#: How long a run tries to connect again before it gives up.
+RECONNECT_SECONDS = 180.0
+#: So many rows failing one after the other, with none written between, is no matter of single rows.
+FAILURES_IN_A_ROW = 1_000
+#: An application that keeps inserting rows would keep a run busy for ever.
+PASSES = 25
+
+# Besides those of every session: one plan for all batches, since planning a large view costs tens of milliseconds;
+# no wait for the disk at each commit, since a crash loses whole batches and the next run finds their rows pending.
+SETTINGS = {
+    "plan_cache_mode": "force_generic_plan",
+    "synchronous_commit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "enable_tidscan": "on",
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+# Columns that a target names, of the source table and of the model.
+_NAMES = (
+    "key", "model_key", "target_column", "previous", "pending_flag", "location", "table_oid", "group_by",
+)  # fmt: skip
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Who watches a run."""
+
+    def advance(self, succeeded: int, failed: int) -> None:
+        """A batch ended."""
+
+    def notice(self, message: str) -> None:
+        """Something a person should know: a retry, a reconnection, a failed row."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs to know of its target's table, looked up once."""
+
+    target: Target
+    ledger: Ledger
+    leaves: Sequence[Leaf]
+    columns: Sequence[Column]  # of the fingerprint
+    key_is_uuid: bool
+    tenant_may_be_null: bool
+    vocabulary: frozenset[str] = frozenset()  # words that error messages may keep
+
+    def statement(self, leaf: Leaf, *, skip: bool = False) -> sql.Composed:
+        """The statement that writes one batch of a leaf.
+
+        Parameters: $1 and $2 the range (tid), $3 the most rows to write, $4 id of the log row, $5 run, $6 batch number,
+        $7 performed by; with `skip`, $8 is a text[] of keys to pass over. Returns one row: rows written, rows whose
+        other columns changed, bytes of the new values, rows by group (jsonb); all 0 when there was nothing to write.
+
+        The range is named on every side, or the planner would read the whole table. The model's part is behind a
+        limit, so that each value is made once although it is tested and written.
+        """
+        target = self.target
+        name = {part: sql.Identifier(getattr(target, part)) for part in _NAMES}
+        of_leaf: sql.Composable = sql.SQL("")
+        if not leaf.alone:
+            # Locations repeat in every partition. (Where there is only one table, its oid may be another one's on a
+            # worker of a distributed table.)
+            of_leaf = sql.SQL("and m.{} = {}").format(name["table_oid"], batches.oid(leaf.oid))
+        tenant: sql.Composable = sql.SQL("")
+        model_tenant: sql.Composable = sql.SQL("null")
+        if target.tenant:
+            equal = "is not distinct from" if self.tenant_may_be_null else "="
+            tenant = sql.SQL("and t.{} {} v.tenant").format(sql.Identifier(target.tenant), sql.SQL(equal))
+            model_tenant = sql.SQL("m.{}").format(sql.Identifier(target.tenant))
+        ids, keys = "array_agg(w.key)", "null::text[]"
+        if not self.key_is_uuid:
+            ids, keys = "null::uuid[]", "array_agg(w.key::text)"
+        return sql.SQL(
+            """
+with written as (
+    update {table} as t
+    set {target_column} = v.value
+    from (
+        select
+            m.{location} as location,
+            m.{model_key} as key,
+            {model_tenant} as tenant,
+            m.{target_column} as value,
+            m.{previous} as previous,
+            m.{group_by}::text as member
+        from {model} as m
+        where m.{location} > $1::tid and m.{location} <= $2::tid {of_leaf} and m.{pending_flag} {skip}
+        limit $3::bigint
+    ) as v
+    inner join {table} as b on b.ctid = v.location
+    where
+        t.ctid = v.location
+        and t.{key} = v.key
+        {tenant}
+        and t.ctid > $1::tid and t.ctid <= $2::tid
+        and b.ctid > $1::tid and b.ctid <= $2::tid
+        and v.value is not null
+    returning
+        t.{key} as key,
+        v.member,
+        v.previous,
+        pg_column_size(t.{target_column}) as bytes,
+        jsonb_hash_extended(t.{target_column}, 0) as written,
+        {before} as before,
+        {after} as after
+),
+
+totals as materialized (
+    select
+        count(*) as n,
+        count(*) filter (where w.before is distinct from w.after) as changed,
+        coalesce(sum(w.bytes), 0) as bytes,
+        {ids} as ids,
+        {keys} as keys,
+        array_agg(w.previous) as previous,
+        array_agg(w.written) as written,
+        array_agg(w.after) as fingerprints
+    from written as w
+),
+
+members as materialized (
+    select coalesce(jsonb_object_agg(coalesce(g.member, ''), g.n), '{{}}') as groups
+    from (select w.member, count(*) as n from written as w group by w.member) as g
+),
+
+undo as (
+    insert into {undo} (
+        log_id, run_id, source_schema, source_table, leaf, row_ids, row_keys, previous, written, fingerprints
+    )
+    select
+        $4::uuid, $5::uuid, {schema_name}, {table_name}, {leaf_oid},
+        t.ids, t.keys, t.previous, t.written, t.fingerprints
+    from totals as t
+    where t.n > 0
+),
+
+log as (
+    insert into {log} (
+        id, run_id, kind, migration_type, batch_number, records_processed, records_succeeded, records_failed,
+        started_at, completed_at, performed_by, dry_run, details
+    )
+    select
+        $4::uuid, $5::uuid, 'apply', {migration_type}, $6::integer, t.n, t.n, 0,
+        statement_timestamp(), clock_timestamp(), $7::uuid, false,
+        jsonb_build_object(
+            'table', {leaf_name}, 'after', $1::tid::text, 'upto', $2::tid::text, 'bytes', t.bytes,
+            'groups', m.groups, 'other_columns_changed', t.changed
+        )
+    from totals as t
+    cross join members as m
+    where t.n > 0
+)
+
+select t.n, t.changed, t.bytes, m.groups
+from totals as t
+cross join members as m
+"""
+        ).format(
+            table=leaf.relation,
+            model=batches.model_name(target),
+            model_tenant=model_tenant,
+            of_leaf=of_leaf,
+            tenant=tenant,
+            skip=sql.SQL("and m.{}::text <> all($8::text[])").format(name["model_key"]) if skip else sql.SQL(""),
+            before=fingerprint_sql(self.columns, "b"),
+            after=fingerprint_sql(self.columns, "t"),
+            ids=sql.SQL(ids),
+            keys=sql.SQL(keys),
+            undo=self.ledger.undo_table,
+            log=self.ledger.log_table,
+            schema_name=target.schema,
+            table_name=target.table,
+            leaf_oid=batches.oid(leaf.oid),
+            leaf_name=f"{leaf.schema}.{leaf.name}",
+            migration_type=target.migration_type,
+            **name,
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run works."""
+
+    batch_size: int
+    limit: int | None = None  # rows to take up at most: written or failed
+    performed_by: UUID | None = None
+
+
+@dataclass
+class Tally:
+    """What a run did."""
+
+    batches: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    bytes: int = 0
+    other_columns_changed: int = 0
+    groups: Counter[str] = field(default_factory=Counter)
+    passes: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+
+    @property
+    def processed(self) -> int:
+        """Rows taken up: written or failed."""
+        return self.succeeded + self.failed
+
+
+class RunFailedError(UserError):
+    """A run that could not go on. What it wrote stays, is logged and can be undone. Exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=1)
+
+
+class WriteBack:
+    """One run over one target. `run` may be called once."""
+
+    def __init__(
+        self,
+        database: Database,
+        plan: Plan,
+        lock: RunLock,
+        run_id: UUID,
+        options: Options,
+        stop: StopRequest,
+        observer: Observer,
+        session: Session,
+    ) -> None:
+        self.session = session
+        self.tally = Tally()
+        self._database = database
+        self._plan = plan
+        self._lock = lock
+        self._run_id = run_id
+        self._options = options
+        self._stop = stop
+        self._observer = observer
+        self._batch_size = options.batch_size
+        self._number = 0
+        self._failures: list[dict[str, Any]] = []  # of the batch in hand
+        self._skip: list[str] = []
+        self._failed_in_a_row = 0
+        prepare(session)
+
+    # ---------- the run
+
+    def run(self) -> Tally:
+        """Write every pending row, or until the limit or a request to stop. The caller closes the run.
+
+        Raises RunFailed or RunInProgress when it cannot go on; `tally` then says what was done.
+        """
+        began = time.monotonic()
+        try:
+            while not self._ended() and self.tally.passes < PASSES:
+                before = self.tally.processed
+                self.tally.passes += 1
+                for leaf in self._plan.leaves:
+                    self._walk(leaf)
+                if self.tally.processed == before:
+                    break
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+        finally:
+            self.tally.seconds = time.monotonic() - began
+        return self.tally
+
+    def _ended(self) -> bool:
+        limit = self._options.limit
+        return self._stop.requested or (limit is not None and self.tally.processed >= limit)
+
+    def _walk(self, leaf: Leaf) -> None:
+        """One pass over a leaf."""
+        # In the first pass, rows that failed are behind the cursor.
+        skip = list(self._skip) if self.tally.passes > 1 else []
+        walk = self._patiently(lambda: batches.walk(self.session, self._plan.target, leaf, skip))
+        after = START
+        while not self._ended():
+            rows = self._batch_size
+            if self._options.limit is not None:
+                rows = min(rows, self._options.limit - self.tally.processed)
+            span = self._next(walk, after, rows)
+            if span is None:
+                return
+            self._batch(walk, span)
+            after = span.upto
+
+    def _next(self, walk: Walk, after: str, rows: int, upto: str = batches.END) -> Span | None:
+        def find() -> Span | None:
+            walk.session = self.session
+            return walk.next(after, rows, upto)
+
+        return self._patiently(find)
+
+    # ---------- one batch
+
+    def _batch(self, walk: Walk, span: Span) -> None:
+        self._failures = []
+        before = self.tally.succeeded
+        try:
+            self._write_or_split(walk, span)
+        except UserError:
+            # What was found out so far is not lost when the run cannot go on.
+            with suppress(psycopg.Error, UserError):
+                self._log_failures(span)
+            raise
+        self._log_failures(span)
+        self._observer.advance(self.tally.succeeded - before, len(self._failures))
+
+    def _write_or_split(self, walk: Walk, span: Span) -> None:
+        if span.rows == 1:
+            # Nothing but this row, so that the right one is blamed if it fails.
+            span = replace(span, after=batches.before(span.upto))
+        try:
+            self._write(span)
+        except psycopg.Error as error:
+            if faults.classify(error) is Fault.DATA:
+                if span.rows == 1:
+                    self._fail(span, error)
+                else:
+                    self._halve(walk, span)
+            elif error.sqlstate == "57014" and span.rows > 1:
+                self._batch_size = max(1, min(self._batch_size, span.rows) // 2)
+                self._observer.notice(
+                    f"A batch of {span.rows:,} rows takes longer than statement_timeout; "
+                    f"going on with {self._batch_size:,}."
+                )
+                self._halve(walk, span)
+            else:
+                raise self._failed(error) from None
+
+    def _halve(self, walk: Walk, span: Span) -> None:
+        """Write a range in two halves, which are split again when they fail."""
+        half = self._next(walk, span.after, span.rows // 2, span.upto)
+        if half is None:
+            return
+        self._write_or_split(walk, half)
+        # A request to stop waits for the batch in hand, but not for the search for bad rows in it.
+        if half.upto != span.upto and not self._stop.requested:
+            rest = max(1, span.rows - half.rows)
+            self._write_or_split(walk, replace(span, after=half.upto, rows=rest))
+
+    def _write(self, span: Span) -> None:
+        """Write one batch; try again after what passes by itself."""
+        log_id = uuid4()
+        self._number += 1
+        number = self._number
+        skip = self._skip if self.tally.passes > 1 else []
+        statement = self._plan.statement(span.leaf, skip=bool(skip))
+        parameters: list[Any] = [
+            span.after, span.upto, Int8(span.rows), log_id, self._run_id, Int4(number), self._options.performed_by,
+        ]  # fmt: skip
+        if skip:
+            parameters.append(skip)
+        attempted = False
+
+        def write() -> tuple[Any, ...]:
+            nonlocal attempted
+            if attempted:
+                # The connection may have been lost after the commit: the log row tells.
+                found = self._written(log_id)
+                if found is not None:
+                    return found
+            self._lock.check(self.session)
+            attempted = True
+            with transaction(self.session) if self.session.transaction_pooling else nullcontext():
+                row = RawCursor(self.session).execute(statement, parameters, prepare=_prepared(self.session)).fetchone()
+            assert row is not None
+            return row
+
+        rows, changed, size, groups = self._patiently(write)
+        if rows:
+            self._failed_in_a_row = 0
+            self.tally.batches += 1
+            self.tally.succeeded += rows
+            self.tally.other_columns_changed += changed
+            self.tally.bytes += int(size)
+            self.tally.groups.update(groups)
+
+    def _written(self, log_id: UUID) -> tuple[Any, ...] | None:
+        return self.session.execute(
+            sql.SQL(
+                "select records_succeeded, (details ->> 'other_columns_changed')::bigint, "
+                "(details ->> 'bytes')::bigint, details -> 'groups' from {} where id = %s"
+            ).format(self._plan.ledger.log_table),
+            [log_id],
+        ).fetchone()
+
+    # ---------- rows that cannot be written
+
+    def _fail(self, span: Span, error: psycopg.Error) -> None:
+        """Record the one row of a range as failed, and pass it over for the rest of the run."""
+        target = self._plan.target
+        key = self._patiently(
+            lambda: self.session.execute(
+                sql.SQL("select t.{}::text from {} as t where t.ctid = {}").format(
+                    sql.Identifier(target.key), span.leaf.relation, batches.tid(span.upto)
+                )
+            ).fetchone()
+        )
+        if key is None:
+            return  # it has moved: the sweep takes it
+        said = faults.describe(error, self._plan.vocabulary)
+        self._failures.append({"id": key[0], "error": said})
+        self._skip.append(key[0])
+        self.tally.failed += 1
+        self._failed_in_a_row += 1
+        if self.tally.failed <= 10:
+            self._observer.notice(f"Row {key[0]} cannot be written: {said}")
+        elif self.tally.failed == 11:
+            self._observer.notice("More rows cannot be written; `migrate log` lists all of them.")
+        if self._failed_in_a_row >= FAILURES_IN_A_ROW:
+            raise RunFailedError(
+                f"{self._failed_in_a_row:,} rows failed one after the other, the last with {said}. That is no matter "
+                "of single rows: mend the cause, then run the command again."
+            )
+
+    def _log_failures(self, span: Span) -> None:
+        """One log row for the rows of a batch that could not be written."""
+        failures = self._failures
+        if not failures:
+            return
+        plan = self._plan
+        log_id = uuid4()
+        self._number += 1
+        number = self._number
+        now = self._patiently(lambda: self.session.execute("select clock_timestamp()").fetchone())
+        assert now is not None
+
+        def write() -> None:
+            if self._written(log_id) is None:
+                plan.ledger.write_log(
+                    self.session, run_id=self._run_id, kind="apply", migration_type=plan.target.migration_type,
+                    batch_number=number, processed=len(failures), succeeded=0, failed=len(failures),
+                    started_at=now[0], error_details=failures, performed_by=self._options.performed_by, log_id=log_id,
+                    details={"table": f"{span.leaf.schema}.{span.leaf.name}", "after": span.after, "upto": span.upto},
+                )  # fmt: skip
+
+        self._patiently(write)
+        self.tally.batches += 1
+
+    # ---------- what passes by itself
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Do something; after a lock, deadlock, timeout or lost connection wait and do it again, up to a limit."""
+        attempt = timeouts = 0
+        while True:
+            try:
+                return action()
+            except psycopg.Error as error:
+                lost = self.session.broken or self.session.closed
+                fault = Fault.LOST if lost else faults.classify(error)
+                if not lost:
+                    self.session.rollback()
+                attempt += 1
+                timeouts += error.sqlstate == "57014"
+                if (
+                    fault not in (Fault.RETRY, Fault.LOST)
+                    or attempt >= ATTEMPTS
+                    or timeouts >= TIMEOUTS
+                    or (self._stop.requested and fault is Fault.RETRY)
+                ):
+                    raise
+                self.tally.retries += 1
+                if fault is Fault.LOST:
+                    self._observer.notice("The connection was lost; connecting again.")
+                    self._reconnect()
+                else:
+                    pause = min(0.25 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+                    self._observer.notice(f"{faults.describe(error)}; trying again in {pause:g} s.")
+                    self._stop.wait(pause)
+
+    def _reconnect(self) -> None:
+        """A new connection that holds the lock again; RunInProgress when another run took it, else RunFailedError."""
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        pause = 0.5
+        with suppress(psycopg.Error):
+            self.session.close()
+        while True:
+            try:
+                session = connect(self._database, application_name=f"migrate {self._plan.target.command}")
+                try:
+                    self._lock.take_back(session)
+                    prepare(session)
+                except BaseException:
+                    session.close()
+                    raise
+            except (UserError, psycopg.Error) as error:
+                # Another run is not seen off by waiting, but our own lost session is.
+                if time.monotonic() > deadline or self._stop.requested:
+                    if isinstance(error, UserError):
+                        raise
+                    raise self._failed(error) from None
+                self._stop.wait(pause)
+                pause = min(pause * 2, 5.0)
+            else:
+                self.session = session
+                return
+
+    def _failed(self, error: psycopg.Error) -> UserError:
+        known = explain(error, self._database)
+        said = faults.describe(error, self._plan.vocabulary)
+        return RunFailedError(known.message if known else f"A batch failed: {said}.")
+
+
+def prepare(session: Session) -> None:
+    """Give a session the settings of a run."""
+    session.settings = {**session.settings, **SETTINGS}
+    if not session.transaction_pooling:
+        session.apply_settings(local=False)
+
+
+def _prepared(session: Session) -> bool:
+    return not session.transaction_pooling
