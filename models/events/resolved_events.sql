@@ -69,9 +69,22 @@ resolved as (
         offset 0
     ) as named
     cross join lateral (
-        select case when named.provider is null then {{ payload_signature('payload.document') }} end as providers
+        select
+            case
+                when named.provider is null then {{ payload_signature('payload.document') }}
+                else array[named.provider]
+            end as providers
         offset 0
     ) as signature
+    -- Always true. A step that has a filter stays a node of its own in the plan; without one, `explain` prints
+    -- every step's expression inside the next one's, which grows beyond any memory.
+    where
+        stored.document is not null
+        and outer_payload.document is not null
+        and middle_payload.document is not null
+        and payload.document is not null
+        and named.resolved_by is not null
+        and signature.providers is not null
 )
 
 select * from resolved
