@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import sys
 
 import typer
@@ -30,6 +31,8 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed rows or failed validation, 2 usage or settings, 3 another run, 130 interrupted.
     """
+    # A connection that is lost is told by the command; psycopg's own warnings would only repeat it, in other words.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     try:
         app()
     except UserError as error:
