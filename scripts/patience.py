@@ -1,0 +1,109 @@
+"""A session that waits for what passes by itself: locks, deadlocks, timeouts, a lost connection. With a limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+
+from scripts import faults
+from scripts.connection import Session, connect
+from scripts.errors import UserError
+from scripts.faults import Fault
+from scripts.interrupts import StopRequest
+from scripts.run_lock import RunLock
+from scripts.settings import Database
+
+ATTEMPTS = 9
+LONGEST_PAUSE_SECONDS = 15.0
+RECONNECT_SECONDS = 180.0
+#: statement_timeout is long itself: so many of them are enough.
+TIMEOUTS = 2
+
+T = TypeVar("T")
+
+
+class PatientSession:
+    """A session of a run that holds a target's lock; `session` is replaced when the connection was lost."""
+
+    def __init__(
+        self,
+        database: Database,
+        lock: RunLock,
+        stop: StopRequest,
+        notice: Callable[[str], None],
+        prepare: Callable[[Session], None],
+        application_name: str,
+    ) -> None:
+        self._database = database
+        self._lock = lock
+        self._stop = stop
+        self._notice = notice
+        self._prepare = prepare
+        self._name = application_name
+        self.retries = 0
+        self.session = connect(database, application_name=application_name)
+        try:
+            lock.acquire(self.session)
+            prepare(self.session)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, and let go of the lock with it."""
+        self._lock.release()
+        self.session.close()
+
+    def do(self, action: Callable[[Session], T]) -> T:
+        """Run an action, again after what passes by itself. The action must be one that may be repeated.
+
+        Raises the last psycopg.Error when it does not pass, RunInProgress when another run took the lock meanwhile.
+        """
+        attempt = timeouts = 0
+        while True:
+            try:
+                self._lock.check(self.session)
+                return action(self.session)
+            except psycopg.Error as error:
+                lost = self.session.broken or self.session.closed
+                fault = Fault.LOST if lost else faults.classify(error)
+                if not lost:
+                    self.session.rollback()
+                attempt += 1
+                timeouts += error.sqlstate == "57014"
+                waits = fault is Fault.LOST or (fault is Fault.RETRY and not self._stop.requested)
+                if not waits or attempt >= ATTEMPTS or timeouts >= TIMEOUTS:
+                    raise
+                self.retries += 1
+                if fault is Fault.LOST:
+                    self._notice("The connection was lost; connecting again.")
+                    self._reconnect()
+                else:
+                    pause = min(0.25 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
+                    self._notice(f"{faults.describe(error)}; trying again in {pause:g} s.")
+                    self._stop.wait(pause)
+
+    def _reconnect(self) -> None:
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        pause = 0.5
+        self.session.close()
+        while True:
+            try:
+                session = connect(self._database, application_name=self._name)
+                try:
+                    self._lock.take_back(session)
+                    self._prepare(session)
+                except BaseException:
+                    session.close()
+                    raise
+            except (UserError, psycopg.Error):
+                if time.monotonic() > deadline or self._stop.requested:
+                    raise
+                self._stop.wait(pause)
+                pause = min(pause * 2, 5.0)
+            else:
+                self.session = session
+                return

@@ -1,0 +1,647 @@
+"""Undo a run: put back exactly what was there before, in exactly those rows that still hold what the run wrote.
+
+A batch of the run is a batch of the rollback: one statement finds its rows by key, compares the hash of the current
+value with the hash of what was written, and restores the previous value from the undo row. Values never pass through
+Python, where SQL NULL and JSON null would become the same. A row that was changed since, or that is gone, is left
+alone and listed. Interrupted anywhere, a second rollback of the same run finds what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg import RawCursor, sql
+from psycopg.types.numeric import Int8
+
+from scripts import faults
+from scripts.connection import Session, explain, transaction
+from scripts.errors import UserError
+from scripts.faults import Fault
+from scripts.fingerprint import Column, fingerprint_columns, fingerprint_sql, kept_by_triggers
+from scripts.interrupts import StopRequest
+from scripts.ledger import Ledger, Run
+from scripts.patience import PatientSession
+from scripts.run_lock import for_target
+from scripts.settings import Database
+
+# A row that somebody changes in the very moment is looked at again this often.
+_TRIES = 5
+
+Name = tuple[str, str]  # schema and table
+
+
+@dataclass
+class Outcome:
+    """What became, or would become, of a run's rows. Ids are text; failures are `{"id": ..., "error": ...}`."""
+
+    entries: int = 0
+    restored: int = 0
+    already: int = 0
+    changed: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)  # another column differs before and after
+    batches: int = 0
+
+    def add(self, other: Outcome) -> None:
+        """Sum up."""
+        self.entries += other.entries
+        self.restored += other.restored
+        self.already += other.already
+        self.changed += other.changed
+        self.missing += other.missing
+        self.failed += other.failed
+        self.differing += other.differing
+        self.batches += other.batches
+
+    def as_json(self) -> dict[str, Any]:
+        """Numbers only: what goes into `migration_runs.summary`."""
+        return {
+            "entries": self.entries,
+            "restored": self.restored,
+            "already": self.already,
+            "changed": len(self.changed),
+            "missing": len(self.missing),
+            "failed": len(self.failed),
+            "fingerprint_mismatches": len(self.differing),
+            "batches": self.batches,
+        }
+
+
+@dataclass(frozen=True)
+class Batch:
+    """An undo row, without its arrays. `number` is the batch's number in the run's log (None: its log row is gone)."""
+
+    log_id: UUID
+    number: int | None
+    schema: str
+    table: str
+    leaf: int | None
+    rows: int
+    uuid_keys: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a rollback of one run needs to know before it starts."""
+
+    run: Run
+    column: str
+    key: str
+    batches: list[Batch]
+    without_undo: list[int]
+    only: int | None = None  # the one batch that was asked for
+
+    @property
+    def entries(self) -> int:
+        """Rows that the run wrote, by its undo rows."""
+        return sum(batch.rows for batch in self.batches)
+
+
+def plan(session: Session, ledger: Ledger, run: Run, batch: int | None = None) -> Plan:
+    """Check that a run can be rolled back, and list its batches, the last first.
+
+    Raises UserError with the reason when it cannot: a dry run, a rollback, a table or column that is gone,
+    a batch that is not there, or rows that a later run wrote again.
+    """
+    name = str(run.run_id)
+    if run.kind == "dry_run":
+        raise UserError(f"Run {name} was a dry run: it wrote nothing, so there is nothing to roll back.")
+    if run.kind == "rollback":
+        raise UserError(
+            f"Run {name} is itself a rollback (of {run.rolls_back}). To bring the values back, run "
+            f"`migrate {run.command} --apply`: the rows are pending again, and the models make the same values from "
+            "the same rows."
+        )
+    target = run.target
+    column, key = target.get("column"), target.get("key")
+    if not column or not key:
+        raise UserError(
+            f"Run {name} does not say which column it wrote; its row in migration_runs was changed by hand."
+        )
+    batches, without_undo = _batches(session, ledger, run, batch)
+    if batch is not None and not batches and batch not in without_undo:
+        raise UserError(
+            f"Run {name} wrote nothing in a batch {batch}. `migrate log --run {name[:8]}` lists its batches."
+        )
+    for schema, table in {(one.schema, one.table) for one in batches}:
+        _check_table(session, schema, table, column, key)
+    if batch is None:
+        _refuse_second_time(session, ledger, run)
+    return Plan(run, column, key, batches, without_undo, batch)
+
+
+def preview(
+    session: Session, ledger: Ledger, planned: Plan, progress: Callable[[Outcome], None] = lambda _: None
+) -> Outcome:
+    """What `rollback` would do, without doing it: `restored` counts the rows that it would restore.
+
+    Nothing is written anywhere. `progress` is called with each batch.
+    """
+    total = Outcome()
+    for batch in planned.batches:
+        with transaction(session):
+            tables = _tables(session, batch)
+            _prefer_index(session, tables[0], planned.key)
+            for table in tables:
+                found = _execute(
+                    session, _Statements(session, ledger, planned, batch, table).look(), batch, 1, batch.rows
+                )
+                if not found.missing:
+                    break
+        one = Outcome(
+            entries=batch.rows,
+            restored=len(found.holds),
+            already=found.already,
+            changed=found.changed,
+            missing=found.missing,
+            batches=1,
+        )
+        total.add(one)
+        progress(one)
+    return total
+
+
+def rollback(
+    database: Database,
+    ledger: Ledger,
+    planned: Plan,
+    stop: StopRequest,
+    *,
+    performed_by: UUID | None = None,
+    progress: Callable[[Outcome], None] = lambda _: None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> tuple[UUID, str, Outcome]:
+    """Roll the run back; returns the rollback's own run id, how it ended ("done", "failed", "interrupted"), and sums.
+
+    Holds the lock of the run's target and looks at `stop` before each batch. Raises RunInProgress when a run of this
+    target is active, UserError (exit code 1) when the database refuses for a reason that no single row causes.
+    """
+    target = planned.run.target
+    lock = for_target(database, target["schema"], target["table"], target["column"])
+    patient = PatientSession(database, lock, stop, notice, _prepare, "migrate rollback")
+    try:
+        return _Rollback(database, ledger, planned, performed_by, patient, stop, progress).run()
+    finally:
+        patient.close()
+
+
+# ---------- the plan
+
+
+def _batches(session: Session, ledger: Ledger, run: Run, number: int | None) -> tuple[list[Batch], list[int]]:
+    rows = session.execute(
+        sql.SQL(
+            """
+            select
+                u.log_id, l.batch_number, u.source_schema, u.source_table, u.leaf::bigint,
+                coalesce(cardinality(u.row_ids), cardinality(u.row_keys), 0), u.row_ids is not null
+            from {undo} as u
+            left join {log} as l on l.id = u.log_id
+            where u.run_id = %(run)s and (%(number)s::integer is null or l.batch_number = %(number)s)
+            order by l.batch_number desc nulls last, u.log_id
+            """
+        ).format(undo=ledger.undo_table, log=ledger.log_table),
+        {"run": run.run_id, "number": number},
+    ).fetchall()
+    without = session.execute(
+        sql.SQL(
+            """
+            select l.batch_number
+            from {log} as l
+            where
+                l.run_id = %(run)s and l.records_succeeded > 0
+                and (%(number)s::integer is null or l.batch_number = %(number)s)
+                and not exists (select 1 from {undo} as u where u.log_id = l.id)
+            order by l.batch_number
+            """
+        ).format(undo=ledger.undo_table, log=ledger.log_table),
+        {"run": run.run_id, "number": number},
+    ).fetchall()
+    return [Batch(*row) for row in rows], [row[0] for row in without]
+
+
+def _check_table(session: Session, schema: str, table: str, column: str, key: str) -> None:
+    found = session.execute(
+        """
+        select a.attname::text
+        from pg_catalog.pg_attribute as a
+        where a.attrelid = pg_catalog.to_regclass(%s) and a.attnum > 0 and not a.attisdropped
+        """,
+        [sql.Identifier(schema, table).as_string(session)],
+    ).fetchall()
+    if not found:
+        raise UserError(f"The table {schema}.{table} that the run wrote to is gone (or was renamed).")
+    missing = {column, key} - {row[0] for row in found}
+    if missing:
+        raise UserError(
+            f"{schema}.{table} has no column {', '.join(sorted(missing))} any more, so nothing can be restored there."
+        )
+
+
+def _refuse_second_time(session: Session, ledger: Ledger, run: Run) -> None:
+    """After a complete rollback, rows that hold the run's values again were written by a later run."""
+    later = session.execute(
+        sql.SQL(
+            """
+            select b.run_id, a.run_id
+            from {runs} as b
+            inner join {runs} as a on a.started_at > b.started_at
+            where
+                b.kind = 'rollback' and b.rolls_back = %(run)s and b.status = 'done'
+                and not coalesce((b.settings ->> 'one_batch')::boolean, false)
+                and a.kind = 'apply' and a.settings -> 'target' = b.settings -> 'target'
+            order by a.started_at desc
+            limit 1
+            """
+        ).format(runs=ledger.runs_table),
+        {"run": run.run_id},
+    ).fetchone()
+    if later is not None:
+        raise UserError(
+            f"Run {run.run_id} was rolled back already (by {later[0]}), and run {later[1]} has written to the same "
+            f"column since. Roll that one back instead: `migrate rollback {str(later[1])[:8]}`."
+        )
+
+
+# ---------- one batch
+
+# $1 id of the undo row, $2 and $3 the places in its arrays. b is the row as it was, t the same version of it (the same
+# place): a row that somebody changes in this moment is not there any more, stays as it is and is looked at again.
+_RESTORED = """restored as (
+    update {table} as t
+    set {column} = e.previous
+    from entries as e
+    inner join {table} as b on b.{key} = e.key{cast}
+    where
+        t.ctid = b.ctid
+        and t.tableoid = b.tableoid
+        and t.{key} = b.{key}
+        and pg_catalog.jsonb_hash_extended(b.{column}, 0) = e.written
+    returning e.place, e.key, {before} is distinct from {after} as differs
+)"""
+_NOT_RESTORED = """restored as (
+    select e.place, e.key, false as differs
+    from entries as e
+    where false
+)"""
+_STATEMENT = """
+with undo as (
+    select u.{keys} as keys, u.previous, u.written
+    from {undo} as u
+    where u.log_id = $1::uuid
+),
+
+entries as (
+    select e.key, e.previous, e.written, e.place
+    from undo as u
+    cross join lateral unnest(u.keys, u.previous, u.written) with ordinality as e (key, previous, written, place)
+    where e.place between $2::bigint and $3::bigint
+),
+
+{restored},
+
+rest as (
+    select
+        e.key,
+        e.place,
+        case
+            when b.ctid is null then 'missing'
+            when pg_catalog.jsonb_hash_extended(b.{column}, 0) = e.written then 'holds'
+            when b.{column} is not distinct from e.previous then 'already'
+            else 'changed'
+        end as what
+    from entries as e
+    left join {table} as b on b.{key} = e.key{cast}
+    where not exists (select 1 from restored as r where r.place = e.place)
+)
+
+select
+    (select count(*) from restored),
+    (select array_agg(r.key::text) from restored as r where r.differs),
+    (select count(*) from rest as r where r.what = 'already'),
+    (select array_agg(r.key::text order by r.place) from rest as r where r.what = 'changed'),
+    (select array_agg(r.key::text order by r.place) from rest as r where r.what = 'missing'),
+    (select array_agg(r.key::text order by r.place) from rest as r where r.what = 'holds')
+"""
+
+
+class _Statements:
+    """The statements that look at, or restore, the rows of one batch in one table."""
+
+    def __init__(self, session: Session, ledger: Ledger, planned: Plan, batch: Batch, table: Name) -> None:
+        self._ledger = ledger
+        self._planned = planned
+        self._batch = batch
+        self._table = sql.Identifier(*table)
+        column_type = session.execute(
+            """
+            select pg_catalog.format_type(a.atttypid, a.atttypmod)
+            from pg_catalog.pg_attribute as a
+            where a.attrelid = pg_catalog.to_regclass(%s) and a.attname = %s
+            """,
+            [self._table.as_string(session), planned.key],
+        ).fetchone()
+        # Keys that are no uuid are kept as text; the index wants the column's own type.
+        self._cast = "" if batch.uuid_keys or column_type is None else f"::{column_type[0]}"
+
+    def look(self) -> sql.Composed:
+        """Writes nothing: rows that would be restored are the ones that still hold the run's value."""
+        return self._statement(sql.SQL(_NOT_RESTORED))
+
+    def restore(self, columns: Sequence[Column]) -> sql.Composed:
+        """Restores, and says whether another column differs before and after."""
+        return self._statement(
+            sql.SQL(_RESTORED).format(
+                **self._names(), before=fingerprint_sql(columns, "b"), after=fingerprint_sql(columns, "t")
+            )
+        )
+
+    def _statement(self, restored: sql.Composable) -> sql.Composed:
+        return sql.SQL(_STATEMENT).format(
+            restored=restored,
+            undo=self._ledger.undo_table,
+            keys=sql.Identifier("row_ids" if self._batch.uuid_keys else "row_keys"),
+            **self._names(),
+        )
+
+    def _names(self) -> dict[str, sql.Composable]:
+        return {
+            "table": self._table,
+            "column": sql.Identifier(self._planned.column),
+            "key": sql.Identifier(self._planned.key),
+            "cast": sql.SQL(self._cast),
+        }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a statement returned."""
+
+    restored: int
+    differing: list[str]
+    already: int
+    changed: list[str]
+    missing: list[str]
+    holds: list[str]
+
+
+def _execute(session: Session, statement: sql.Composed, batch: Batch, first: int, last: int) -> _Found:
+    cursor = RawCursor(session)
+    row = cursor.execute(
+        statement, [batch.log_id, Int8(first), Int8(last)], prepare=not session.transaction_pooling
+    ).fetchone()
+    assert row is not None
+    restored, differing, already, changed, missing, holds = row
+    return _Found(restored, differing or [], already, changed or [], missing or [], holds or [])
+
+
+def _tables(session: Session, batch: Batch) -> list[Name]:
+    """Where to look for a batch's rows: its partition, as long as it is one, then the whole table."""
+    root = sql.Identifier(batch.schema, batch.table).as_string(session)
+    row = session.execute(
+        """
+        select n.nspname::text, c.relname::text
+        from pg_catalog.pg_class as c
+        inner join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        where
+            c.oid = %s::bigint::oid
+            and c.oid <> pg_catalog.to_regclass(%s)
+            and exists (
+                select 1
+                from pg_catalog.pg_partition_ancestors(c.oid::regclass) as p (relid)
+                where p.relid = pg_catalog.to_regclass(%s)
+            )
+        """,
+        [batch.leaf, root, root],
+    ).fetchone()
+    whole = (batch.schema, batch.table)
+    return [(row[0], row[1]), whole] if row else [whole]
+
+
+def _prefer_index(session: Session, table: Name, key: str) -> None:
+    """Make the open transaction find rows by the key's index; without one the planner may choose."""
+    found = session.execute(
+        """
+        select 1
+        from pg_catalog.pg_index as i
+        inner join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = pg_catalog.to_regclass(%s) and i.indisvalid and i.indpred is null and a.attname = %s
+        """,
+        [sql.Identifier(*table).as_string(session), key],
+    ).fetchone()
+    if found:
+        session.execute("set local enable_seqscan = off")
+        session.execute("set local enable_mergejoin = off")
+
+
+def _prepare(session: Session) -> None:
+    # A crash may lose the last batches, whole; a second rollback finds them. Closing the run waits for the disk.
+    session.settings = {
+        **session.settings,
+        "synchronous_commit": "off",
+        "max_parallel_workers_per_gather": "0",
+        "idle_session_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+    }
+    if not session.transaction_pooling:
+        session.apply_settings(local=False)
+
+
+class _Rollback:
+    """One rollback, as a loop over the batches of the run that it undoes."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        planned: Plan,
+        performed_by: UUID | None,
+        patient: PatientSession,
+        stop: StopRequest,
+        progress: Callable[[Outcome], None],
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._plan = planned
+        self._performed_by = performed_by
+        self._patient = patient
+        self._stop = stop
+        self._progress = progress
+        self._run_id = uuid4()
+        self._number = 0
+        self._columns: dict[Name, list[Column]] = {}
+
+    def run(self) -> tuple[UUID, str, Outcome]:
+        total = Outcome()
+        status = "failed"
+        undone = self._plan.run
+        self._patient.do(
+            lambda session: self._ledger.open_run(
+                session,
+                command=undone.command,
+                migration_type=undone.migration_type,
+                kind="rollback",
+                target=undone.target,
+                settings={"one_batch": self._plan.only is not None},
+                rolls_back=undone.run_id,
+                performed_by=self._performed_by,
+                run_id=self._run_id,
+            )
+        )
+        try:
+            for batch in self._plan.batches:
+                if self._stop.requested:
+                    status = "interrupted"
+                    break
+                self._number += 1
+                log_id, number = uuid4(), self._number
+                one = self._patient.do(partial(self._batch, batch=batch, log_id=log_id, number=number))
+                total.add(one)
+                self._progress(one)
+            else:
+                status = "failed" if total.failed else "done"
+        except psycopg.Error as error:
+            known = explain(error, self._database)
+            raise UserError(
+                f"The rollback stopped: {known.message if known else faults.describe(error)} What was restored stays "
+                "restored; run the command again for the rest.",
+                exit_code=1,
+            ) from None
+        finally:
+            self._close(status, total)
+        return self._run_id, status, total
+
+    def _close(self, status: str, total: Outcome) -> None:
+        def close(session: Session) -> None:
+            with transaction(session):
+                session.execute("set local synchronous_commit = on")
+                self._ledger.close_run(session, self._run_id, status, total.as_json())
+
+        # When the connection is gone for good the run shows as crashed, and its log rows tell what it did.
+        with suppress(psycopg.Error, UserError):
+            self._patient.do(close)
+
+    # ---------- one batch
+
+    def _batch(self, session: Session, batch: Batch, log_id: UUID, number: int) -> Outcome:
+        with transaction(session):
+            logged = self._logged(session, log_id)
+            if logged is not None:  # the connection was lost after the commit
+                return logged
+            started = session.execute("select clock_timestamp()").fetchone()
+            assert started is not None
+            tables = _tables(session, batch)
+            _prefer_index(session, tables[0], self._plan.key)
+            outcome = Outcome(entries=batch.rows, batches=1)
+            self._range(session, batch, tables, 1, batch.rows, outcome)
+            if outcome.restored or outcome.changed or outcome.missing or outcome.failed:
+                self._ledger.write_log(
+                    session,
+                    log_id=log_id,
+                    run_id=self._run_id,
+                    kind="rollback",
+                    migration_type=self._plan.run.migration_type,
+                    batch_number=number,
+                    processed=outcome.entries,
+                    succeeded=outcome.restored,
+                    failed=len(outcome.failed),
+                    started_at=started[0],
+                    performed_by=self._performed_by,
+                    error_details=outcome.failed or None,
+                    details={
+                        "rolls_back": str(batch.log_id),
+                        "rolls_back_batch": batch.number,
+                        "already_restored": outcome.already,
+                        "changed_since": outcome.changed,
+                        "missing": outcome.missing,
+                        "other_columns_changed": len(outcome.differing),
+                        "differing": outcome.differing,
+                    },
+                )
+        return outcome
+
+    def _logged(self, session: Session, log_id: UUID) -> Outcome | None:
+        row = session.execute(
+            sql.SQL("select records_processed, records_succeeded, error_details, details from {} where id = %s").format(
+                self._ledger.log_table
+            ),
+            [log_id],
+        ).fetchone()
+        if row is None:
+            return None
+        entries, restored, failed, details = row
+        return Outcome(
+            entries=entries,
+            restored=restored,
+            already=details["already_restored"],
+            changed=details["changed_since"],
+            missing=details["missing"],
+            failed=failed or [],
+            differing=details["differing"],
+            batches=1,
+        )
+
+    def _range(
+        self, session: Session, batch: Batch, tables: list[Name], first: int, last: int, outcome: Outcome
+    ) -> None:
+        """Restore the entries first to last; a row that cannot be restored is found by halving, and recorded."""
+        if first > last:
+            return
+        try:
+            with session.transaction():
+                found = self._restore(session, batch, tables, first, last)
+        except psycopg.Error as error:
+            # A lost connection, a lock or a deadlock concerns the whole transaction.
+            timed_out = error.sqlstate == "57014" and first < last
+            if session.broken or session.closed or not (timed_out or faults.classify(error) is Fault.DATA):
+                raise
+            if first == last:
+                row = session.execute(
+                    sql.SQL(
+                        "select coalesce(row_ids[%(n)s]::text, row_keys[%(n)s]) from {} where log_id = %(id)s"
+                    ).format(self._ledger.undo_table),
+                    {"n": first, "id": batch.log_id},
+                ).fetchone()
+                outcome.failed.append({"id": row[0] if row else "", "error": faults.describe(error)})
+                return
+            middle = (first + last) // 2
+            self._range(session, batch, tables, first, middle, outcome)
+            self._range(session, batch, tables, middle + 1, last, outcome)
+            return
+        outcome.restored += found.restored
+        outcome.already += found.already
+        outcome.changed += found.changed + found.holds
+        outcome.missing += found.missing
+        outcome.differing += found.differing
+
+    def _restore(self, session: Session, batch: Batch, tables: list[Name], first: int, last: int) -> _Found:
+        """Restore in the partition, then elsewhere what is not there; rows that moved in the moment are tried again."""
+        restored, differing = 0, list[str]()
+        for position, table in enumerate(tables):
+            statement = _Statements(session, self._ledger, self._plan, batch, table).restore(
+                self._fingerprint(session, batch, table)
+            )
+            for _ in range(_TRIES):
+                found = _execute(session, statement, batch, first, last)
+                # What earlier statements of this batch restored looks to this one as if it had always been so.
+                already = found.already - restored
+                restored += found.restored
+                differing += found.differing
+                if not found.holds:
+                    break
+            if not found.missing or position == len(tables) - 1:
+                break
+        return _Found(restored, differing, already, found.changed, found.missing, found.holds)
+
+    def _fingerprint(self, session: Session, batch: Batch, table: Name) -> list[Column]:
+        if table not in self._columns:
+            kept = {**kept_by_triggers(session, *table), **kept_by_triggers(session, batch.schema, batch.table)}
+            self._columns[table] = fingerprint_columns(session, *table, self._plan.column, left_out=kept)
+        return self._columns[table]
