@@ -81,12 +81,12 @@
         when 'widgets_disagree' then
             concat(
                 'Only the campaign''s widgets name a provider, and they disagree: ',
-                array_to_string(widget_providers, ', '), '. If one is right, {{ decide }}.'
+                widget_providers, '. If one is right, {{ decide }}.'
             )
         when 'native_config_of_two_kinds' then
             concat(
                 'Only native_config gives a clue, and it has keys of several kinds: ',
-                array_to_string(native_config_providers, ', '), '. If one is right, {{ decide }}.'
+                native_config_providers, '. If one is right, {{ decide }}.'
             )
         when 'no_clue' then
             'Nothing in the campaign or its widgets names a provider. Find out what feeds it, and {{ decide }}.'

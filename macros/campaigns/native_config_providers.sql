@@ -1,8 +1,8 @@
 {#-
     Purpose: the native providers whose exclusive keys stand in `native_config` (contract section 7, rule 6).
     Input:   an expression of the JSON value.
-    Output:  an array of words in alphabetical order; empty when there is no clue, two or more when keys of two
-             kinds are there. A key that holds JSON null or blank text is no clue: wizards stored their empty fields.
+    Output:  a text expression: the word; words with commas between them when keys of several kinds are there; null
+             when there is no clue. A key that holds JSON null or blank text is no clue: wizards stored their empty fields.
              `message_template`, `image_type`, `emoji`, `icon`, `locale`, `actions` and `schedule` say nothing.
 -#}
 {% macro native_config_providers(config) -%}
@@ -10,8 +10,8 @@
 {%- endmacro %}
 
 {% macro postgres__native_config_providers(config) -%}
-    array_remove(
-        array[
+    nullif(
+        concat_ws(', ',
             case
                 when {{ json_text(config, 'title') }} is not null
                     or {{ json_text(config, 'message') }} is not null
@@ -40,7 +40,7 @@
                     or {{ json_holds(config, 'testimonial_filters') }}
                     then 'testimonials'
             end
-        ],
-        null
+        ),
+        ''
     )
 {%- endmacro %}

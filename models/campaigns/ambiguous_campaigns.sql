@@ -24,15 +24,19 @@ ambiguous as (
         *,
         {{ ambiguity_sentence() }} as sentence,
         -- Every provider that anything about the campaign names.
-        array_remove(
-            array[
+        string_to_array(
+            concat_ws(
+                ', ',
                 data_source_provider,
                 legacy_element_provider,
+                widget_providers,
                 description_provider,
+                native_config_providers,
+                stored_providers,
                 decided_provider,
                 decided_integration_provider
-            ] || widget_providers || native_config_providers || coalesce(stored_providers, '{}'),
-            null
+            ),
+            ', '
         ) as named_providers
     from resolutions
     where outcome = 'ambiguous'
@@ -164,14 +168,13 @@ described as (
         jsonb_strip_nulls(
             jsonb_build_object(
                 'data_sources', value_state,
-                'problems', case when cardinality(value_problems) > 0 then to_jsonb(value_problems) end,
+                'problems', value_problems,
                 'rules', jsonb_build_object(
                     'data_source', data_source_provider,
                     'legacy_element', legacy_element_provider,
-                    'widgets', case when cardinality(widget_providers) > 0 then to_jsonb(widget_providers) end,
+                    'widgets', widget_providers,
                     'description', description_provider,
-                    'native_config',
-                    case when cardinality(native_config_providers) > 0 then to_jsonb(native_config_providers) end
+                    'native_config', native_config_providers
                 ),
                 'decision', case
                     when is_decided then jsonb_build_object(

@@ -81,8 +81,8 @@ judged as (
 
             ---------- rules 2 to 6
             when rules_disagree then 'rules_disagree'
-            when provider is null and cardinality(widget_providers) > 1 then 'widgets_disagree'
-            when provider is null and cardinality(native_config_providers) > 1 then 'native_config_of_two_kinds'
+            when provider is null and widget_providers is not null then 'widgets_disagree'
+            when provider is null and native_config_providers is not null then 'native_config_of_two_kinds'
             when provider is null then 'no_clue'
 
             ---------- the integration

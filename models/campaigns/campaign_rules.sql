@@ -30,26 +30,26 @@ answered as (
         {{ campaign_word('campaign_values.data_source') }} as data_source_provider,
         case when campaign_values.value_state = 'legacy' then {{ campaign_word('campaign_values.legacy_provider') }} end
             as legacy_element_provider,
-        coalesce(fed_by.providers, '{}') as widget_providers,
-        case when cardinality(fed_by.providers) = 1 then fed_by.providers[1] end as widgets_provider,
+        fed_by.providers as widget_providers,
+        fed_by.provider as widgets_provider,
         {{ description_source('campaign_values.description') }} as description_provider,
         {{ native_config_providers('campaign_values.native_config') }} as native_config_providers
     from campaign_values
     left join decisions
         on campaign_values.campaign_id = decisions.campaign_id
     cross join lateral (
-        select array_agg(distinct widgets.provider order by widgets.provider) as providers
+        select
+            string_agg(distinct widgets.provider, ', ' order by widgets.provider) as providers,
+            case when count(distinct widgets.provider) = 1 then min(widgets.provider) end as provider
         from widgets
         where widgets.campaign_id = campaign_values.campaign_id
-            and widgets.provider is not null
     ) as fed_by
 ),
 
 singled as (
     select
         *,
-        case when cardinality(native_config_providers) = 1 then native_config_providers[1] end
-            as native_config_provider
+        case when native_config_providers not like '%,%' then native_config_providers end as native_config_provider
     from answered
 ),
 

@@ -23,8 +23,8 @@ inspected as (
             count(*) as elements,
             count(*) filter (where judged.is_legacy) as legacy_elements,
             min(judged.provider) filter (where judged.is_legacy) as legacy_provider,
-            array_agg(distinct judged.provider) filter (where judged.provider is not null) as stored_providers,
-            array_agg(judged.problem order by judged.position) filter (where judged.problem is not null) as element_problems
+            string_agg(distinct judged.provider, ', ') as stored_providers,
+            string_agg(judged.problem, ', ' order by judged.position) as element_problems
         from (
             select
                 element.position,
@@ -37,10 +37,10 @@ inspected as (
                     when read.is_legacy and read.has_settings then 'legacy_with_settings'
                     when not read.is_legacy and read.is_respelled then 'provider_not_lower_case'
                     when read.has_id and read.integration_id is null then 'integration_id_not_uuid'
-                    when read.has_id and integrations.integration_id is null then 'integration_not_found'
-                    when read.has_id and integrations.website_id is distinct from campaigns.website_id
+                    when read.has_id and named.integration_id is null then 'integration_not_found'
+                    when read.has_id and named.website_id is distinct from campaigns.website_id
                         then 'integration_of_other_website'
-                    when read.has_id and integrations.provider is distinct from read.provider
+                    when read.has_id and named.provider is distinct from read.provider
                         then 'provider_not_of_integration'
                     when not read.has_id and not read.is_legacy and not {{ is_native('read.provider') }}
                         then 'integration_id_missing'
@@ -73,20 +73,28 @@ inspected as (
                     raw.filters not in ('{}', 'null')
                     or raw.adapter_config not in ('{}', 'null') as has_settings
             ) as read
-            left join integrations
-                on integrations.integration_id = read.integration_id
+            left join lateral (
+                select
+                    integrations.integration_id,
+                    integrations.website_id,
+                    integrations.provider
+                from integrations
+                where integrations.integration_id = read.integration_id
+                -- One at most; said so that each element costs one look at the key and not a scan of the table.
+                limit 1
+            ) as named
+                on true
         ) as judged
     ) as found
 ),
 
-named as (
+with_problems as (
     select
         *,
         case
-            when value_kind not in ('array', 'null') then array['not_an_array']
-            when elements > 1 and legacy_elements > 0
-                then array_append(coalesce(element_problems, '{}'), 'legacy_beside_others')
-            else coalesce(element_problems, '{}')
+            when value_kind not in ('array', 'null') then 'not_an_array'
+            when elements > 1 and legacy_elements > 0 then concat_ws(', ', element_problems, 'legacy_beside_others')
+            else element_problems
         end as value_problems
     from inspected
 ),
@@ -94,14 +102,14 @@ named as (
 judged as (
     select
         *,
-        value_problems[1] as value_problem,
+        split_part(value_problems, ', ', 1) as value_problem,
         case
-            when cardinality(value_problems) > 0 then 'malformed'
+            when value_problems is not null then 'malformed'
             when elements = 0 then 'empty'
             when legacy_elements > 0 then 'legacy'
             else 'migrated'
         end as value_state
-    from named
+    from with_problems
 )
 
 select * from judged

@@ -1,7 +1,11 @@
 -- Every campaign that is pending or malformed is in exactly one of campaign_data_sources and ambiguous_campaigns, and a
--- migrated one is in neither. Asked of the base table, so that no shared step of the models can hide a campaign.
+-- migrated one is in neither. Starts from the staging view, so that no shared step of the models can hide a campaign.
 with campaigns as (
     select * from {{ ref('stg_campaigns') }}
+),
+
+campaign_values as (
+    select * from {{ ref('campaign_values') }}
 ),
 
 data_sources as (
@@ -12,26 +16,44 @@ ambiguous as (
     select * from {{ ref('ambiguous_campaigns') }}
 ),
 
-campaign_values as (
-    select * from {{ ref('campaign_values') }}
-),
-
-counted as (
+listed as (
     select
-        campaigns.campaign_id,
-        campaign_values.value_state,
-        (select count(*) from data_sources where data_sources.campaign_id = campaigns.campaign_id) as resolved,
-        (select count(*) from ambiguous where ambiguous.campaign_id = campaigns.campaign_id) as ambiguous
+        campaign_id,
+        'campaign' as found_in
     from campaigns
-    left join campaign_values
-        on campaigns.campaign_id = campaign_values.campaign_id
+
+    union all
+
+    select
+        campaign_id,
+        'resolved' as found_in
+    from data_sources
+
+    union all
+
+    select
+        campaign_id,
+        'ambiguous' as found_in
+    from ambiguous
+
+    union all
+
+    -- A migrated campaign has its place too.
+    select
+        campaign_id,
+        'migrated' as found_in
+    from campaign_values
+    where value_state = 'migrated'
 ),
 
 wrong as (
-    select *
-    from counted
-    where resolved + ambiguous <> case when value_state = 'migrated' then 0 else 1 end
-        or value_state is null
+    select
+        campaign_id,
+        array_agg(found_in order by found_in) as found_in
+    from listed
+    group by campaign_id
+    having count(*) <> 2
+        or count(*) filter (where found_in = 'campaign') <> 1
 )
 
 select * from wrong
