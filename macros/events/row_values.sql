@@ -26,29 +26,49 @@
 {#-
     Purpose: the person in the row's own column `user_name`.
     Input:   a row `e` of `resolved_events`.
+    Output:  a text expression, as `given_name` says.
+-#}
+{% macro row_user_name() -%}
+    {{ given_name(text_value('e.user_name')) }}
+{%- endmacro %}
+
+
+{#-
+    Purpose: keep a person's name only when it is one and was not made of an e-mail address.
+    Input:   a text expression, already trimmed, and a row `e` of `resolved_events`.
     Output:  a text expression; null for a placeholder, and for the local part of the row's or the payload's e-mail
              address, which several writers stored for want of a name. Compared to the letter: `Ann` is a name
              beside `ann@example.com`.
 -#}
-{% macro row_user_name() -%}
+{% macro given_name(expression) -%}
+    {{ return(adapter.dispatch('given_name')(expression)) }}
+{%- endmacro %}
+
+{% macro postgres__given_name(expression) -%}
     {%- set addresses = [
         'email', 'customer_email', 'user_email', 'payer_email', 'invitee_email', 'email_address', 'author_email',
         'contact_email', 'receipt_email', 'purchaser_email', 'customer.email', 'billing.email', 'billing_address.email',
         'billing_details.email', 'customer_details.email', 'user.email', 'data.email', 'payload.email',
         'traits.email', 'properties.email', 'properties.$email',
     ] -%}
-    case
-        when e.user_name is null then null
-        -- A local part has no blank, so a name of two words need not be compared.
-        when position(' ' in btrim(e.user_name)) > 0 then {{ name_value(text_value('e.user_name')) }}
-        when btrim(e.user_name) in (
-            split_part(e.user_email, '@', 1),
-            {%- for path in addresses %}
-            split_part({{ json_raw_text('e.data', path) }}, '@', 1){{ ',' if not loop.last }}
-            {%- endfor %}
-        ) then null
-        else {{ name_value(text_value('e.user_name')) }}
-    end
+    (
+        select given.name
+        from (
+            select {{ name_value(expression) }} as name
+            offset 0
+        ) as given
+        where
+            case
+                -- A local part has no blank, so a name of two words need not be compared.
+                when given.name is null or position(' ' in given.name) > 0 then true
+                else given.name not in (
+                    split_part(coalesce(e.user_email, ''), '@', 1),
+                    {%- for path in addresses %}
+                    split_part(coalesce({{ json_raw_text('e.data', path) }}, ''), '@', 1){{ ',' if not loop.last }}
+                    {%- endfor %}
+                )
+            end
+    )
 {%- endmacro %}
 
 

@@ -43,7 +43,7 @@
                             then null
                         else {{ row_user_name() }}
                     end,
-                    {{ first_of('e.data', ['user_name', 'customer_name'], 'name') }}
+                    {{ given_name(first_of('e.data', ['user_name', 'customer_name'], 'name')) }}
                 ) as user_name,
                 case
                     when e.provider = 'razorpay' then null
