@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import psycopg
@@ -21,23 +21,16 @@ from psycopg.types.numeric import Int4, Int8
 
 from scripts import batches, faults
 from scripts.batches import START, Leaf, Span, Walk
-from scripts.connection import Session, connect, explain, transaction
+from scripts.connection import Session, explain, transaction
 from scripts.errors import UserError
 from scripts.faults import Fault
 from scripts.fingerprint import Column, fingerprint_sql
 from scripts.interrupts import StopRequest
 from scripts.ledger import Ledger
+from scripts.patience import PatientSession
 from scripts.project import Target
-from scripts.run_lock import RunLock
 from scripts.settings import Database
 
-#: A lock, deadlock or timeout is tried again this often, after growing pauses (about a minute in all).
-ATTEMPTS = 9
-LONGEST_PAUSE_SECONDS = 15.0
-#: statement_timeout itself is long: after so many, the batch is halved instead.
-TIMEOUTS = 2
-#: How long a run tries to connect again before it gives up.
-RECONNECT_SECONDS = 180.0
 #: So many rows failing one after the other, with none written between, is no matter of single rows.
 FAILURES_IN_A_ROW = 1_000
 #: An application that keeps inserting rows would keep a run busy for ever.
@@ -58,8 +51,6 @@ SETTINGS = {
 _NAMES = (
     "key", "model_key", "target_column", "previous", "pending_flag", "location", "table_oid", "group_by",
 )  # fmt: skip
-
-T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -135,6 +126,7 @@ with written as (
         and t.ctid > $1::tid and t.ctid <= $2::tid
         and b.ctid > $1::tid and b.ctid <= $2::tid
         and v.value is not null
+        and v.value is distinct from v.previous
     returning
         t.{key} as key,
         v.member,
@@ -260,18 +252,16 @@ class WriteBack:
         self,
         database: Database,
         plan: Plan,
-        lock: RunLock,
+        patient: PatientSession,
         run_id: UUID,
         options: Options,
         stop: StopRequest,
         observer: Observer,
-        session: Session,
     ) -> None:
-        self.session = session
         self.tally = Tally()
         self._database = database
         self._plan = plan
-        self._lock = lock
+        self._patient = patient
         self._run_id = run_id
         self._options = options
         self._stop = stop
@@ -281,7 +271,6 @@ class WriteBack:
         self._failures: list[dict[str, Any]] = []  # of the batch in hand
         self._skip: list[str] = []
         self._failed_in_a_row = 0
-        prepare(session)
 
     # ---------- the run
 
@@ -302,6 +291,7 @@ class WriteBack:
         except psycopg.Error as error:
             raise self._failed(error) from None
         finally:
+            self.tally.retries = self._patient.retries
             self.tally.seconds = time.monotonic() - began
         return self.tally
 
@@ -313,7 +303,7 @@ class WriteBack:
         """One pass over a leaf."""
         # In the first pass, rows that failed are behind the cursor.
         skip = list(self._skip) if self.tally.passes > 1 else []
-        walk = self._patiently(lambda: batches.walk(self.session, self._plan.target, leaf, skip))
+        walk = self._patient.do(lambda session: batches.walk(session, self._plan.target, leaf, skip))
         after = START
         while not self._ended():
             rows = self._batch_size
@@ -326,11 +316,11 @@ class WriteBack:
             after = span.upto
 
     def _next(self, walk: Walk, after: str, rows: int, upto: str = batches.END) -> Span | None:
-        def find() -> Span | None:
-            walk.session = self.session
+        def find(session: Session) -> Span | None:
+            walk.session = session
             return walk.next(after, rows, upto)
 
-        return self._patiently(find)
+        return self._patient.do(find)
 
     # ---------- one batch
 
@@ -394,21 +384,21 @@ class WriteBack:
             parameters.append(skip)
         attempted = False
 
-        def write() -> tuple[Any, ...]:
+        def write(session: Session) -> tuple[Any, ...]:
             nonlocal attempted
             if attempted:
                 # The connection may have been lost after the commit: the log row tells.
-                found = self._written(log_id)
+                found = self._written(session, log_id)
                 if found is not None:
                     return found
-            self._lock.check(self.session)
             attempted = True
-            with transaction(self.session) if self.session.transaction_pooling else nullcontext():
-                row = RawCursor(self.session).execute(statement, parameters, prepare=_prepared(self.session)).fetchone()
+            pooled = session.transaction_pooling
+            with transaction(session) if pooled else nullcontext():
+                row = RawCursor(session).execute(statement, parameters, prepare=not pooled).fetchone()
             assert row is not None
             return row
 
-        rows, changed, size, groups = self._patiently(write)
+        rows, changed, size, groups = self._patient.do(write)
         if rows:
             self._failed_in_a_row = 0
             self.tally.batches += 1
@@ -417,8 +407,8 @@ class WriteBack:
             self.tally.bytes += int(size)
             self.tally.groups.update(groups)
 
-    def _written(self, log_id: UUID) -> tuple[Any, ...] | None:
-        return self.session.execute(
+    def _written(self, session: Session, log_id: UUID) -> tuple[Any, ...] | None:
+        return session.execute(
             sql.SQL(
                 "select records_succeeded, (details ->> 'other_columns_changed')::bigint, "
                 "(details ->> 'bytes')::bigint, details -> 'groups' from {} where id = %s"
@@ -431,8 +421,8 @@ class WriteBack:
     def _fail(self, span: Span, error: psycopg.Error) -> None:
         """Record the one row of a range as failed, and pass it over for the rest of the run."""
         target = self._plan.target
-        key = self._patiently(
-            lambda: self.session.execute(
+        key = self._patient.do(
+            lambda session: session.execute(
                 sql.SQL("select t.{}::text from {} as t where t.ctid = {}").format(
                     sql.Identifier(target.key), span.leaf.relation, batches.tid(span.upto)
                 )
@@ -464,78 +454,20 @@ class WriteBack:
         log_id = uuid4()
         self._number += 1
         number = self._number
-        now = self._patiently(lambda: self.session.execute("select clock_timestamp()").fetchone())
+        now = self._patient.do(lambda session: session.execute("select clock_timestamp()").fetchone())
         assert now is not None
 
-        def write() -> None:
-            if self._written(log_id) is None:
+        def write(session: Session) -> None:
+            if self._written(session, log_id) is None:
                 plan.ledger.write_log(
-                    self.session, run_id=self._run_id, kind="apply", migration_type=plan.target.migration_type,
+                    session, run_id=self._run_id, kind="apply", migration_type=plan.target.migration_type,
                     batch_number=number, processed=len(failures), succeeded=0, failed=len(failures),
                     started_at=now[0], error_details=failures, performed_by=self._options.performed_by, log_id=log_id,
                     details={"table": f"{span.leaf.schema}.{span.leaf.name}", "after": span.after, "upto": span.upto},
                 )  # fmt: skip
 
-        self._patiently(write)
+        self._patient.do(write)
         self.tally.batches += 1
-
-    # ---------- what passes by itself
-
-    def _patiently(self, action: Callable[[], T]) -> T:
-        """Do something; after a lock, deadlock, timeout or lost connection wait and do it again, up to a limit."""
-        attempt = timeouts = 0
-        while True:
-            try:
-                return action()
-            except psycopg.Error as error:
-                lost = self.session.broken or self.session.closed
-                fault = Fault.LOST if lost else faults.classify(error)
-                if not lost:
-                    self.session.rollback()
-                attempt += 1
-                timeouts += error.sqlstate == "57014"
-                if (
-                    fault not in (Fault.RETRY, Fault.LOST)
-                    or attempt >= ATTEMPTS
-                    or timeouts >= TIMEOUTS
-                    or (self._stop.requested and fault is Fault.RETRY)
-                ):
-                    raise
-                self.tally.retries += 1
-                if fault is Fault.LOST:
-                    self._observer.notice("The connection was lost; connecting again.")
-                    self._reconnect()
-                else:
-                    pause = min(0.25 * 2 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
-                    self._observer.notice(f"{faults.describe(error)}; trying again in {pause:g} s.")
-                    self._stop.wait(pause)
-
-    def _reconnect(self) -> None:
-        """A new connection that holds the lock again; RunInProgress when another run took it, else RunFailedError."""
-        deadline = time.monotonic() + RECONNECT_SECONDS
-        pause = 0.5
-        with suppress(psycopg.Error):
-            self.session.close()
-        while True:
-            try:
-                session = connect(self._database, application_name=f"migrate {self._plan.target.command}")
-                try:
-                    self._lock.take_back(session)
-                    prepare(session)
-                except BaseException:
-                    session.close()
-                    raise
-            except (UserError, psycopg.Error) as error:
-                # Another run is not seen off by waiting, but our own lost session is.
-                if time.monotonic() > deadline or self._stop.requested:
-                    if isinstance(error, UserError):
-                        raise
-                    raise self._failed(error) from None
-                self._stop.wait(pause)
-                pause = min(pause * 2, 5.0)
-            else:
-                self.session = session
-                return
 
     def _failed(self, error: psycopg.Error) -> UserError:
         known = explain(error, self._database)
@@ -548,7 +480,3 @@ def prepare(session: Session) -> None:
     session.settings = {**session.settings, **SETTINGS}
     if not session.transaction_pooling:
         session.apply_settings(local=False)
-
-
-def _prepared(session: Session) -> bool:
-    return not session.transaction_pooling
