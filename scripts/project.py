@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -102,17 +103,15 @@ def target(database: Database, command: str) -> Target:
 
 
 def manifest(database: Database) -> Manifest:
-    """dbt's manifest of the project for this database; dbt parses only when a file or a setting has changed."""
-    place = _Place.of(database)
-    key = _files_checksum(database)
-    with place.lock():
-        if place.key.exists() and place.key.read_text(encoding="utf-8") == key and place.manifest.exists():
-            return _read_json(place.manifest)
-        done = _dbt(database, place, ["parse"])
-        if done.returncode != 0:
-            raise UserError(_failure(place, done, "dbt cannot read the project"))
-        place.key.write_text(key, encoding="utf-8")
-        return _read_json(place.manifest)
+    """dbt's manifest of the project; dbt parses only when a file or a setting has changed.
+
+    Its nodes may name another database (the cache is shared by all of them): read schemas and aliases only.
+    """
+    cached = state_dir() / "dbt" / "manifests" / f"{_files_checksum(database)}.json"
+    if not cached.exists():
+        run_dbt(database, ["parse"], show=False)
+        _publish(_Place.of(database).target / "manifest.json", cached)
+    return _read_json(cached)
 
 
 def bring_up_to_date(database: Database, command: str) -> str:
@@ -251,14 +250,6 @@ class _Place:
     def target(self) -> Path:
         return self.folder / "target"
 
-    @property
-    def manifest(self) -> Path:
-        return self.target / "manifest.json"
-
-    @property
-    def key(self) -> Path:
-        return self.folder / "manifest.key"
-
     @contextmanager
     def lock(self) -> Iterator[None]:
         """One dbt process at a time: they share the target folder."""
@@ -290,8 +281,9 @@ def _dbt(
 ) -> subprocess.CompletedProcess[str]:
     """Run dbt in a process of its own: it keeps global state, and secrets stay in that process's environment."""
     command = [
-        sys.executable, "-m", "dbt.cli.main",
+        sys.executable, "-c", "from dbt.cli.main import cli; cli()",
         *([] if show else ["--log-format", "json", "--log-level", "error"]),
+        "--use-colors" if show and sys.stderr.isatty() else "--no-use-colors",
         arguments[0],
         "--project-dir", str(project_dir()), "--profiles-dir", str(place.profiles), "--profile", PROFILE,
         "--target-path", str(place.target), "--log-path", str(place.folder / "logs"),
@@ -342,7 +334,8 @@ def _failure(place: _Place, done: subprocess.CompletedProcess[str], what: str) -
                 reasons.append(_first_words(str(entry["info"].get("msg", ""))))
     if not reasons:
         reasons = [_first_words((done.stderr or "").strip().rsplit("\n", 1)[-1]) or f"exit code {done.returncode}"]
-    return f"{what}: " + "; ".join(dict.fromkeys(reasons[:5])) + "." + _remedy(" ".join(reasons))
+    more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
+    return f"{what}: " + "; ".join(dict.fromkeys(reasons[:5])) + more + "." + _remedy(" ".join(reasons))
 
 
 def _first_words(message: str) -> str:
@@ -583,6 +576,16 @@ def _project_files(root: Path) -> list[Path]:
 def _project_vars(root: Path) -> dict[str, Any]:
     found = yaml.safe_load((root / PROJECT_FILE).read_text(encoding="utf-8"))
     return dict(found.get("vars") or {})
+
+
+def _publish(made: Path, cached: Path, keep: int = 5) -> None:
+    """Put a copy into the cache in one step, and drop the oldest ones."""
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    fresh = cached.with_suffix(f".{os.getpid()}")
+    shutil.copyfile(made, fresh)
+    fresh.replace(cached)
+    for path in sorted(cached.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)[:-keep]:
+        path.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
