@@ -19,7 +19,7 @@ import psycopg
 from psycopg import RawCursor, sql
 from psycopg.types.numeric import Int8
 
-from scripts import faults
+from scripts import faults, undo_rows
 from scripts.connection import Session, explain, transaction
 from scripts.errors import UserError
 from scripts.faults import Fault
@@ -29,11 +29,10 @@ from scripts.ledger import Ledger, Run
 from scripts.patience import PatientSession
 from scripts.run_lock import for_target
 from scripts.settings import Database
+from scripts.undo_rows import Batch, Name, key_cast
 
 # A row that somebody changes in the very moment is looked at again this often.
 _TRIES = 5
-
-Name = tuple[str, str]  # schema and table
 
 
 @dataclass
@@ -75,19 +74,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """An undo row, without its arrays. `number` is the batch's number in the run's log (None: its log row is gone)."""
-
-    log_id: UUID
-    number: int | None
-    schema: str
-    table: str
-    leaf: int | None
-    rows: int
-    uuid_keys: bool
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything that a rollback of one run needs to know before it starts."""
 
@@ -125,13 +111,13 @@ def plan(session: Session, ledger: Ledger, run: Run, batch: int | None = None) -
         raise UserError(
             f"Run {name} does not say which column it wrote; its row in migration_runs was changed by hand."
         )
-    batches, without_undo = _batches(session, ledger, run, batch)
+    batches, without_undo = undo_rows.batches(session, ledger, run, batch)
     if batch is not None and not batches and batch not in without_undo:
         raise UserError(
             f"Run {name} wrote nothing in a batch {batch}. `migrate log --run {name[:8]}` lists its batches."
         )
     for schema, table in {(one.schema, one.table) for one in batches}:
-        _check_table(session, schema, table, column, key)
+        undo_rows.check_table(session, schema, table, column, key)
     if batch is None:
         _refuse_second_time(session, ledger, run)
     return Plan(run, column, key, batches, without_undo, batch)
@@ -147,8 +133,8 @@ def preview(
     total = Outcome()
     for batch in planned.batches:
         with transaction(session):
-            tables = _tables(session, batch)
-            _prefer_index(session, tables[0], planned.key)
+            tables = undo_rows.tables(session, batch)
+            undo_rows.prefer_index(session, tables[0], planned.key)
             for table in tables:
                 found = _execute(
                     session, _Statements(session, ledger, planned, batch, table).look(), batch, 1, batch.rows
@@ -193,56 +179,6 @@ def rollback(
 
 
 # ---------- the plan
-
-
-def _batches(session: Session, ledger: Ledger, run: Run, number: int | None) -> tuple[list[Batch], list[int]]:
-    rows = session.execute(
-        sql.SQL(
-            """
-            select
-                u.log_id, l.batch_number, u.source_schema, u.source_table, u.leaf::bigint,
-                coalesce(cardinality(u.row_ids), cardinality(u.row_keys), 0), u.row_ids is not null
-            from {undo} as u
-            left join {log} as l on l.id = u.log_id
-            where u.run_id = %(run)s and (%(number)s::integer is null or l.batch_number = %(number)s)
-            order by l.batch_number desc nulls last, u.log_id
-            """
-        ).format(undo=ledger.undo_table, log=ledger.log_table),
-        {"run": run.run_id, "number": number},
-    ).fetchall()
-    without = session.execute(
-        sql.SQL(
-            """
-            select l.batch_number
-            from {log} as l
-            where
-                l.run_id = %(run)s and l.records_succeeded > 0
-                and (%(number)s::integer is null or l.batch_number = %(number)s)
-                and not exists (select 1 from {undo} as u where u.log_id = l.id)
-            order by l.batch_number
-            """
-        ).format(undo=ledger.undo_table, log=ledger.log_table),
-        {"run": run.run_id, "number": number},
-    ).fetchall()
-    return [Batch(*row) for row in rows], [row[0] for row in without]
-
-
-def _check_table(session: Session, schema: str, table: str, column: str, key: str) -> None:
-    found = session.execute(
-        """
-        select a.attname::text
-        from pg_catalog.pg_attribute as a
-        where a.attrelid = pg_catalog.to_regclass(%s) and a.attnum > 0 and not a.attisdropped
-        """,
-        [sql.Identifier(schema, table).as_string(session)],
-    ).fetchall()
-    if not found:
-        raise UserError(f"The table {schema}.{table} that the run wrote to is gone (or was renamed).")
-    missing = {column, key} - {row[0] for row in found}
-    if missing:
-        raise UserError(
-            f"{schema}.{table} has no column {', '.join(sorted(missing))} any more, so nothing can be restored there."
-        )
 
 
 def _refuse_second_time(session: Session, ledger: Ledger, run: Run) -> None:
@@ -340,16 +276,7 @@ class _Statements:
         self._planned = planned
         self._batch = batch
         self._table = sql.Identifier(*table)
-        column_type = session.execute(
-            """
-            select pg_catalog.format_type(a.atttypid, a.atttypmod)
-            from pg_catalog.pg_attribute as a
-            where a.attrelid = pg_catalog.to_regclass(%s) and a.attname = %s
-            """,
-            [self._table.as_string(session), planned.key],
-        ).fetchone()
-        # Keys that are no uuid are kept as text; the index wants the column's own type.
-        self._cast = "" if batch.uuid_keys or column_type is None else f"::{column_type[0]}"
+        self._cast = key_cast(session, table, planned.key, batch)
 
     def look(self) -> sql.Composed:
         """Writes nothing: rows that would be restored are the ones that still hold the run's value."""
@@ -376,7 +303,7 @@ class _Statements:
             "table": self._table,
             "column": sql.Identifier(self._planned.column),
             "key": sql.Identifier(self._planned.key),
-            "cast": sql.SQL(self._cast),
+            "cast": self._cast,
         }
 
 
@@ -400,45 +327,6 @@ def _execute(session: Session, statement: sql.Composed, batch: Batch, first: int
     assert row is not None
     restored, differing, already, changed, missing, holds = row
     return _Found(restored, differing or [], already, changed or [], missing or [], holds or [])
-
-
-def _tables(session: Session, batch: Batch) -> list[Name]:
-    """Where to look for a batch's rows: its partition, as long as it is one, then the whole table."""
-    root = sql.Identifier(batch.schema, batch.table).as_string(session)
-    row = session.execute(
-        """
-        select n.nspname::text, c.relname::text
-        from pg_catalog.pg_class as c
-        inner join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
-        where
-            c.oid = %s::bigint::oid
-            and c.oid <> pg_catalog.to_regclass(%s)
-            and exists (
-                select 1
-                from pg_catalog.pg_partition_ancestors(c.oid::regclass) as p (relid)
-                where p.relid = pg_catalog.to_regclass(%s)
-            )
-        """,
-        [batch.leaf, root, root],
-    ).fetchone()
-    whole = (batch.schema, batch.table)
-    return [(row[0], row[1]), whole] if row else [whole]
-
-
-def _prefer_index(session: Session, table: Name, key: str) -> None:
-    """Make the open transaction find rows by the key's index; without one the planner may choose."""
-    found = session.execute(
-        """
-        select 1
-        from pg_catalog.pg_index as i
-        inner join pg_catalog.pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-        where i.indrelid = pg_catalog.to_regclass(%s) and i.indisvalid and i.indpred is null and a.attname = %s
-        """,
-        [sql.Identifier(*table).as_string(session), key],
-    ).fetchone()
-    if found:
-        session.execute("set local enable_seqscan = off")
-        session.execute("set local enable_mergejoin = off")
 
 
 def _prepare(session: Session) -> None:
@@ -537,8 +425,8 @@ class _Rollback:
                 return logged
             started = session.execute("select clock_timestamp()").fetchone()
             assert started is not None
-            tables = _tables(session, batch)
-            _prefer_index(session, tables[0], self._plan.key)
+            tables = undo_rows.tables(session, batch)
+            undo_rows.prefer_index(session, tables[0], self._plan.key)
             outcome = Outcome(entries=batch.rows, batches=1)
             self._range(session, batch, tables, 1, batch.rows, outcome)
             if outcome.restored or outcome.changed or outcome.missing or outcome.failed:
