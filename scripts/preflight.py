@@ -176,7 +176,7 @@ def disk_finding(session: Session, target: Target, rows: int, bytes_per_row: flo
     if not rows:
         return None
     need = int(rows * (bytes_per_row + _ROW_OVERHEAD_BYTES))
-    free = _free_bytes(session)
+    free = free_bytes(session)
     growth = f"{target.schema}.{target.table} grows by about {size(need)}, and the write-ahead log by as much"
     if free is None:
         return Finding(
@@ -405,7 +405,7 @@ def _table_findings(session: Session, target: Target, table: dict[str, Any], oid
     return found
 
 
-def _free_bytes(session: Session) -> int | None:
+def free_bytes(session: Session) -> int | None:
     """Free space of the server's disk, when the server runs on this machine and says where its data are."""
     if session.info.host and not session.info.host.startswith("/"):
         return None
