@@ -169,7 +169,9 @@ def _by_legacy_element(c: Cases) -> None:
     c.resolved("legacy-element", "shopify", "shopify", data_sources=legacy)
     c.resolved("legacy-element-case", "shopify", "shopify", data_sources=[{"provider": " Shopify", "legacy": True}])
     c.resolved("legacy-element-agrees", "shopify", "shopify", data_sources=legacy, data_source="shopify")
-    c.resolved("legacy-element-native", "testimonials", None, data_sources=[{"provider": "testimonials", "legacy": True}])
+    c.resolved(
+        "legacy-element-native", "testimonials", None, data_sources=[{"provider": "testimonials", "legacy": True}]
+    )
     c.resolved(
         "legacy-element-null-id",
         "shopify",
@@ -267,7 +269,9 @@ def _settings(c: Cases) -> None:
         integration_settings=["events", {"locale": "en"}],
         native_config=[1, 2],
     )
-    c.resolved("settings-null", "stripe", "stripe", data_source="stripe", integration_settings=NO_DATA, native_config=NO_DATA)
+    c.resolved(
+        "settings-null", "stripe", "stripe", data_source="stripe", integration_settings=NO_DATA, native_config=NO_DATA
+    )
     c.resolved(
         "adapter-announcements",
         "announcements",
@@ -294,7 +298,13 @@ def _settings(c: Cases) -> None:
         "live_visitors",
         None,
         data_source="live_visitors",
-        native_config={"mode": "simulated", "min_count": 3, "max_count": 20, "variance_percent": 15, "target_pages": ["/"]},
+        native_config={
+            "mode": "simulated",
+            "min_count": 3,
+            "max_count": 20,
+            "variance_percent": 15,
+            "target_pages": ["/"],
+        },
     )
     c.resolved(
         "adapter-instant-capture",
@@ -320,7 +330,14 @@ def _undecided(c: Cases) -> None:
     c.ambiguous(
         "no-clue-looks-only",
         "no_clue",
-        native_config={"image_type": "emoji", "emoji": "📢", "icon": "x", "locale": "en", "actions": [], "schedule": {}},
+        native_config={
+            "image_type": "emoji",
+            "emoji": "📢",
+            "icon": "x",
+            "locale": "en",
+            "actions": [],
+            "schedule": {},
+        },
     )
     c.ambiguous("no-clue-manual-widget", "no_clue", widgets=("manual",))
     c.ambiguous("no-clue-description", "no_clue", description="Black Friday - 20% off everything")
@@ -363,7 +380,10 @@ def _undecided(c: Cases) -> None:
 def _evidence(c: Cases) -> None:
     """No rule answers, but the campaign's own events come from somewhere: that only suggests."""
     for case, by in (
-        ("evidence-one-provider", ("webhook-shopify", "webhook-shopify", "webhook-shopify-repaired", "raw-shopify-order")),
+        (
+            "evidence-one-provider",
+            ("webhook-shopify", "webhook-shopify", "webhook-shopify-repaired", "raw-shopify-order"),
+        ),
         ("evidence-two-providers", ("webhook-stripe", "webhook-woocommerce")),
     ):
         site = c.site(case)
@@ -384,9 +404,7 @@ def _integration_problems(c: Cases) -> None:
         data_source="shopify",
         integrations=(("shopify", True), (" Shopify", True), ("shopify", False)),
     )
-    c.ambiguous(
-        "only-inactive", "only_inactive_integrations", data_source="stripe", integrations=(("stripe", False),)
-    )
+    c.ambiguous("only-inactive", "only_inactive_integrations", data_source="stripe", integrations=(("stripe", False),))
     c.ambiguous("only-elsewhere", "only_on_other_website", data_source="stripe")
     c.ambiguous("only-a-connector", "only_a_connector", data_source="calendly", connectors=(("calendly", "active"),))
     c.ambiguous(
@@ -426,7 +444,9 @@ def _malformed(c: Cases) -> None:
     c.malformed(
         "malformed-legacy-as-text", "integration_id_missing", lambda i: [{"provider": "shopify", "legacy": "true"}]
     )
-    c.malformed("malformed-legacy-false", "integration_id_missing", lambda i: [{"provider": "shopify", "legacy": False}])
+    c.malformed(
+        "malformed-legacy-false", "integration_id_missing", lambda i: [{"provider": "shopify", "legacy": False}]
+    )
     c.malformed("malformed-provider-case", "provider_not_lower_case", lambda i: [element("Shopify", i)])
 
     other = c.b.integration(c.site("malformed-id-elsewhere-owner"), "shopify")
@@ -462,7 +482,9 @@ def _already_migrated(c: Cases) -> None:
 
 def _odd(c: Cases) -> None:
     c.resolved("name-script", "shopify", "shopify", name="<script>alert('campaign')</script>", data_source="shopify")
-    c.resolved("name-unicode", "stripe", "stripe", name="\u202eكتب\u200b \u00a0Z\u0351\u036b\u0343a🏳️‍🌈", data_source="stripe")
+    c.resolved(
+        "name-unicode", "stripe", "stripe", name="\u202eكتب\u200b \u00a0Z\u0351\u036b\u0343a🏳️‍🌈", data_source="stripe"
+    )
     c.resolved(
         "large-config",
         "announcements",

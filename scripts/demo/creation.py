@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -158,12 +158,7 @@ def _make_tables(session: Session, database: Database) -> None:
 
 
 def _run_file(session: Session, name: str) -> None:
-    session.execute(_text(files("scripts.demo").joinpath(name).read_text(encoding="utf-8")))
-
-
-def _text(statements: str) -> LiteralString:
-    """Statements of this package's own files."""
-    return statements  # type: ignore[return-value]
+    session.execute(files("scripts.demo").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _publish(session: Session) -> None:
@@ -196,7 +191,7 @@ def _by_writer(counts: Counter[str]) -> dict[str, int]:
 
 @contextmanager
 def _explained(database: Database) -> Iterator[None]:
-    """Turn errors of the database into something a person can act on. Nothing is left half made: it was one transaction."""
+    """Turn errors of the database into something a person can act on. It was one transaction: nothing is left."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:

@@ -11,14 +11,16 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from scripts.demo import campaigns, ownership, shapes
+from scripts.demo import campaigns, shapes
 from scripts.demo.shape import Columns, Shape
-from scripts.demo.values import Site, Values, dumps
+from scripts.demo.values import Values, dumps
 from scripts.demo.world import JSON_COLUMNS, TABLES, Builder, World
 from scripts.demo.world import build as build_world
 
 #: Of 1200 events 995 are of the last 30 days.
 RECENT_SHARE = 995 / 1200
+#: At most this share of the rows is hostile because every hostile shape should come once.
+HOSTILE_SHARE = 0.12
 DEFAULT_EVENTS = 1200
 DEFAULT_SEED = 1
 
@@ -70,12 +72,15 @@ def events(plan: Plan, world: World, evidence: list[tuple[str, Columns]]) -> Ite
 
 
 def timeline(plan: Plan, evidence: list[tuple[str, Columns]]) -> Iterator[Planned]:
-    """Which shape comes when. Every shape comes at least once where `plan.events` allows it; the rest by weight."""
+    """Which shape comes when: every writer's shape once where `plan.events` allows it, then a share of hostile ones
+    (all of them from some 6,000 events on), and the rest by weight.
+    """
     v = Values(f"{plan.seed}:timeline")
     midnight = datetime(plan.today.year, plan.today.month, plan.today.day, tzinfo=UTC)
     older = plan.events - plan.recent
-    once: list[tuple[Shape, Columns]] = [(s, {}) for s in shapes.ALL]
+    once: list[tuple[Shape, Columns]] = [(s, {}) for s in shapes.ALL if not s.hostile]
     once += [(shapes.BY_NAME[name], columns) for name, columns in evidence]
+    once += [(s, {}) for s in _hostile(round(plan.events * HOSTILE_SHARE))]
     for is_old, count, start, end in (
         (True, older, midnight - timedelta(days=430), midnight - timedelta(days=31)),
         (False, plan.recent, midnight - timedelta(days=29), midnight),
@@ -97,6 +102,14 @@ def timeline(plan: Plan, evidence: list[tuple[str, Columns]]) -> Iterator[Planne
             yield Planned(shape, created, columns)
 
 
+def _hostile(count: int) -> list[Shape]:
+    """`count` hostile shapes: those that never come by weight first, then evenly from all the others."""
+    unique = [s for s in shapes.ALL if s.hostile and not s.weight]
+    others = [s for s in shapes.ALL if s.hostile and s.weight]
+    room = min(max(count - len(unique), 0), len(others))
+    return unique[:count] + [others[n * len(others) // room] for n in range(room)]
+
+
 def _is_old(shape: Shape) -> bool:
     """Whether its one certain row belongs to the older part. 'infinity' counts as recent, NULL as older."""
     return shape.old if shape.created == "" else shape.created != "infinity"
@@ -104,7 +117,7 @@ def _is_old(shape: Shape) -> bool:
 
 def _weighted(items: list[Any], weights: list[float]) -> list[Any]:
     """A list in which each item stands as often as it weighs (one look-up per choice)."""
-    return [item for item, weight in zip(items, weights, strict=True) for _ in range(max(1, round(weight * 10)))]
+    return [item for item, weight in zip(items, weights, strict=True) for _ in range(max(1, round(weight * 100)))]
 
 
 def _tuple(v: Values, shape: Shape, row: Columns) -> tuple[Any, ...]:
@@ -170,7 +183,9 @@ def world(plan: Plan) -> tuple[World, list[campaigns.Campaign], list[tuple[str, 
     return made, known, evidence
 
 
-def load(session: psycopg.Connection[Any], plan: Plan, *, auth_users: bool) -> tuple[Counter[str], list[campaigns.Campaign]]:
+def load(
+    session: psycopg.Connection[Any], plan: Plan, *, auth_users: bool
+) -> tuple[Counter[str], list[campaigns.Campaign]]:
     """Copy everything into empty tables, within the caller's transaction. Returns counts by shape, and the campaigns.
 
     auth_users: whether auth.users is the demo's own and gets rows too.
@@ -192,12 +207,12 @@ def load(session: psycopg.Connection[Any], plan: Plan, *, auth_users: bool) -> t
 
 
 def _reference(row: dict[str, Any], columns: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple(
-        dumps(row[c]) if c in JSON_COLUMNS and row.get(c) is not None else row.get(c) for c in columns
-    )
+    return tuple(dumps(row[c]) if c in JSON_COLUMNS and row.get(c) is not None else row.get(c) for c in columns)
 
 
-def _copy(session: psycopg.Connection[Any], table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def _copy(
+    session: psycopg.Connection[Any], table: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+) -> None:
     # freeze: the tables were made in this transaction, so nobody can see their rows before it ends.
     statement = sql.SQL("copy {} ({}) from stdin (freeze)").format(
         sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))

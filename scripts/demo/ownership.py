@@ -35,21 +35,28 @@ join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
 where n.nspname = 'public' and p.proname = any(%(functions)s)
 """
 
-# Views and other relations whose definition reads one of the tables.
+# Views whose definition reads one of the tables, or one of these views.
 _READERS = """
-select distinct n.nspname || '.' || v.relname
-from pg_catalog.pg_depend as d
-join pg_catalog.pg_rewrite as r on r.oid = d.objid and d.classid = 'pg_catalog.pg_rewrite'::regclass
-join pg_catalog.pg_class as v on v.oid = r.ev_class
+with recursive readers (oid) as (
+    select c.oid
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'public' and c.relname = any(%(tables)s)
+    union
+    select r.ev_class
+    from readers
+    join pg_catalog.pg_depend as d
+        on d.refclassid = 'pg_catalog.pg_class'::regclass
+        and d.refobjid = readers.oid
+        and d.classid = 'pg_catalog.pg_rewrite'::regclass
+    join pg_catalog.pg_rewrite as r on r.oid = d.objid
+)
+
+select n.nspname || '.' || v.relname
+from readers
+join pg_catalog.pg_class as v on v.oid = readers.oid
 join pg_catalog.pg_namespace as n on n.oid = v.relnamespace
-where d.refclassid = 'pg_catalog.pg_class'::regclass
-  and d.refobjid in (
-      select c.oid
-      from pg_catalog.pg_class as c
-      join pg_catalog.pg_namespace as cn on cn.oid = c.relnamespace
-      where cn.nspname = 'public' and c.relname = any(%(tables)s)
-  )
-  and v.relkind in ('v', 'm')
+where v.relkind in ('v', 'm')
 order by 1
 """
 

@@ -1,14 +1,15 @@
 """Every row shape, in the order of the writers. Tests and docs refer to shapes by name.
 
-    from scripts.demo import shapes
-    shapes.BY_NAME["webhook-shopify"].provider    # 'shopify'
-    shapes.sample("webhook-shopify")              # its columns: one fixed row, the same in every run
+from scripts.demo import shapes
+shapes.BY_NAME["webhook-shopify"].provider    # 'shopify'
+shapes.sample("webhook-shopify")              # its columns: one fixed row, the same in every run
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from scripts.demo import hostile
 from scripts.demo.families import connector, dedicated, imports, migrated, native, removed, website
 from scripts.demo.shape import Columns, Shape
 from scripts.demo.values import Site, Values
@@ -21,6 +22,7 @@ ALL: tuple[Shape, ...] = (
     *removed.shapes.all,
     *imports.shapes.all,
     *migrated.shapes.all,
+    *hostile.ALL,
 )
 BY_NAME: dict[str, Shape] = {shape.name: shape for shape in ALL}
 

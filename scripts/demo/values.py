@@ -39,7 +39,7 @@ ENUM_TYPES = frozenset(
 
 
 class RawJson(str):
-    """JSON text that goes into the table as it stands (numbers and depths that Python's json would change or refuse)."""
+    """JSON text that goes into the table as it stands: numbers and depths that Python's json would change or refuse."""
 
 
 class Place(NamedTuple):
@@ -103,16 +103,25 @@ LAST = (
 PLACES = tuple(
     Place(*parts)
     for parts in (
-        ("Lagos", "Lagos", "Nigeria", "NG"), ("Nairobi", "Nairobi County", "Kenya", "KE"),
-        ("Accra", "Greater Accra", "Ghana", "GH"), ("London", "England", "United Kingdom", "GB"),
-        ("Austin", "Texas", "United States", "US"), ("Berlin", "Berlin", "Germany", "DE"),
-        ("São Paulo", "São Paulo", "Brazil", "BR"), ("Kraków", "Małopolska", "Poland", "PL"),
-        ("東京", "東京都", "Japan", "JP"), ("Mumbai", "Maharashtra", "India", "IN"), ("Paris", "Île-de-France", "France", "FR"),
-        ("Toronto", "Ontario", "Canada", "CA"), ("Kuwait City", "Al Asimah", "Kuwait", "KW"),
-        ("Reykjavík", "Capital Region", "Iceland", "IS"), ("Dublin", "Leinster", "Ireland", "IE"),
-        ("Mexico City", "CDMX", "Mexico", "MX"), ("Cape Town", "Western Cape", "South Africa", "ZA"),
+        ("Lagos", "Lagos", "Nigeria", "NG"),
+        ("Nairobi", "Nairobi County", "Kenya", "KE"),
+        ("Accra", "Greater Accra", "Ghana", "GH"),
+        ("London", "England", "United Kingdom", "GB"),
+        ("Austin", "Texas", "United States", "US"),
+        ("Berlin", "Berlin", "Germany", "DE"),
+        ("São Paulo", "São Paulo", "Brazil", "BR"),
+        ("Kraków", "Małopolska", "Poland", "PL"),
+        ("東京", "東京都", "Japan", "JP"),
+        ("Mumbai", "Maharashtra", "India", "IN"),
+        ("Paris", "Île-de-France", "France", "FR"),
+        ("Toronto", "Ontario", "Canada", "CA"),
+        ("Kuwait City", "Al Asimah", "Kuwait", "KW"),
+        ("Reykjavík", "Capital Region", "Iceland", "IS"),
+        ("Dublin", "Leinster", "Ireland", "IE"),
+        ("Mexico City", "CDMX", "Mexico", "MX"),
+        ("Cape Town", "Western Cape", "South Africa", "ZA"),
     )
-)  # fmt: skip
+)
 PRODUCTS = tuple(
     Product(*parts)
     for parts in (

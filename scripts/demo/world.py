@@ -228,6 +228,9 @@ def build(builder: Builder) -> World:
             "shopify": builder.integration(site, ("shopify", " Shopify ", "SHOPIFY")[n % 3]),
             "stripe": builder.integration(site, ("stripe", "Stripe")[n % 2]),
         }
+        # A service nobody has heard of, and one without a name.
+        integrations["unknown"] = builder.integration(site, "AcmeCRM")
+        integrations["blank"] = builder.integration(site, "  ", name="Nameless")
         if n % 3 == 0:
             integrations["ga4"] = builder.integration(site, "google_analytics")
         if n % 4 == 1:

@@ -58,12 +58,13 @@ def webhook_stripe_integration(v: Values) -> Columns:
 def _shopify(v: Values, sent: str | None, *, nameless: bool = False) -> Columns:
     person, place, product = v.person(), v.place(), v.product()
     quantity = v.integer(1, 4)
+    who = "Someone" if nameless else person.first
     row: Columns = {
         "event_type": "purchase",
         "source": "connector",
         "integration_type": sent,
         "status": "approved",
-        "message_template": f"{'Someone' if nameless else person.first} from {place.city} just purchased {product.title}",
+        "message_template": f"{who} from {place.city} just purchased {product.title}",
         "event_data": {
             "order_id": v.integer(10**12, 10**13),
             "total": payloads.major(product.cents * quantity),
@@ -117,11 +118,11 @@ def webhook_shopify_integration(v: Values) -> Columns:
 def _woocommerce(v: Values, sent: str | None, *, guest: bool = False) -> Columns:
     person, place, product = v.person(), v.place(), v.product()
     name = "Someone" if guest else person.name
-    products = [
+    products: list[dict[str, Any]] = [
         {"name": p.title, "quantity": v.integer(1, 3), "price": p.price if v.bits(1) else p.cents / 100}
         for p in (product, *(v.product() for _ in range(v.integer(0, 2))))
     ]
-    cents = sum(round(float(p["price"]) * 100) * p["quantity"] for p in products)  # type: ignore[arg-type,operator,misc]
+    cents = sum(round(float(p["price"]) * 100) * p["quantity"] for p in products)
     where = None if guest else f"{place.city}, {place.code}"
     return {
         "event_type": "purchase",
@@ -358,7 +359,7 @@ def webhook_generic_flutterwave(v: Values) -> Columns:
 
 @shapes("webhook-generic-testimonial", "webhook-generic", "testimonials", "payload_signature")
 def webhook_generic_testimonial(v: Values) -> Columns:
-    return _generic(v, {"testimonial": payloads.testimonial(v)})
+    return _generic(v, {"testimonial": payloads.stored_testimonial(v)})
 
 
 @shapes("webhook-zapier-plain", "webhook-zapier", "zapier", "fallback", weight=2)

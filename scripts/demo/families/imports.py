@@ -81,15 +81,15 @@ def raw_woocommerce_empty(v: Values) -> Columns:
 
 def _stripe(kind: str) -> Maker:
     def make(v: Values) -> Columns:
-        obj = {
+        makers: dict[str, payloads.MakePayload] = {
             "charge": payloads.stripe_charge,
             "payment_intent": payloads.stripe_payment_intent,
             "checkout.session": payloads.stripe_checkout_session,
             "invoice": payloads.stripe_invoice,
             "subscription": payloads.stripe_subscription,
             "customer": payloads.stripe_customer,
-        }[kind](v)
-        return _raw(v, obj, f"{kind}.created")
+        }
+        return _raw(v, makers[kind](v), f"{kind}.created")
 
     return make
 
@@ -168,15 +168,15 @@ def wrapped_stripe_event_text(v: Values) -> Columns:
 
 def _other(event_type: str, kind: str) -> Maker:
     def make(v: Values) -> Columns:
-        data = {
+        makers: dict[str, payloads.MakePayload] = {
             "paypal": payloads.paypal_ipn,
             "typeform": payloads.typeform_webhook,
             "calendly": payloads.calendly_webhook,
             "gumroad": payloads.gumroad_sale,
             "razorpay": payloads.razorpay_webhook,
             "flutterwave": payloads.flutterwave_webhook,
-        }[kind](v)
-        return _raw(v, data, event_type)
+        }
+        return _raw(v, makers[kind](v), event_type)
 
     return make
 
@@ -205,7 +205,7 @@ def raw_flutterwave_typed(v: Values) -> Columns:
 @shapes("raw-google-review", "import", "google_reviews", "integration_type", weight=2)
 def raw_google_review(v: Values) -> Columns:
     # It has a testimonial's keys and stays what it is, because integration_type names another source.
-    data = payloads.testimonial(v)
+    data = payloads.stored_testimonial(v)
     return _raw(v, data, "review", integration_type="google_reviews", user_name=data["author_name"])
 
 
@@ -214,7 +214,7 @@ def raw_google_review(v: Values) -> Columns:
 
 @shapes("testimonial", "import testimonials", "testimonials", "event_rule", weight=10)
 def testimonial(v: Values) -> Columns:
-    data = payloads.testimonial(v)
+    data = payloads.stored_testimonial(v)
     return {
         "event_type": "testimonial",
         "status": "approved",
@@ -226,28 +226,38 @@ def testimonial(v: Values) -> Columns:
 
 @shapes("testimonial-submitted", "import testimonials", "testimonials", "event_rule", weight=2)
 def testimonial_submitted(v: Values) -> Columns:
-    return {"event_type": "testimonial_submitted", "event_data": payloads.testimonial(v), "integration_type": None}
+    return {
+        "event_type": "testimonial_submitted",
+        "event_data": payloads.stored_testimonial(v),
+        "integration_type": None,
+    }
 
 
 @shapes("testimonial-signature", "import testimonials", "testimonials", "payload_signature", weight=2)
 def testimonial_signature(v: Values) -> Columns:
-    return _raw(v, payloads.testimonial(v), "review")
+    return _raw(v, payloads.stored_testimonial(v), "review")
 
 
 @shapes("testimonial-wrapped", "import testimonials", "testimonials", "event_rule")
 def testimonial_wrapped(v: Values) -> Columns:
-    return {"event_type": "testimonial", "event_data": {"testimonial": payloads.testimonial(v)}}
+    return {"event_type": "testimonial", "event_data": {"testimonial": payloads.stored_testimonial(v)}}
 
 
 @shapes("testimonial-half-star", "import testimonials", "testimonials", "event_rule")
 def testimonial_half(v: Values) -> Columns:
-    return {"event_type": "testimonial", "event_data": payloads.testimonial(v, rating=v.pick((3.5, "4.5", 4.49)))}
+    return {
+        "event_type": "testimonial",
+        "event_data": payloads.stored_testimonial(v, rating=v.pick((3.5, "4.5", 4.49))),
+    }
 
 
 @shapes("testimonial-unrated", "import testimonials", "testimonials", "event_rule")
 def testimonial_unrated(v: Values) -> Columns:
     # Out of range is unusable, never cut to five.
-    return {"event_type": "testimonial", "event_data": payloads.testimonial(v, rating=v.pick((0, 6, -1, "10/10", "five")))}
+    return {
+        "event_type": "testimonial",
+        "event_data": payloads.stored_testimonial(v, rating=v.pick((0, 6, -1, "10/10", "five"))),
+    }
 
 
 @shapes("testimonial-content", "import testimonials", "testimonials", "event_rule")
@@ -256,7 +266,12 @@ def testimonial_content(v: Values) -> Columns:
     return {
         "event_type": "testimonial",
         "user_email": person.email,
-        "event_data": {"author": {"name": person.name}, "content": "Solid work, on time.", "rating": "5", "verified": True},
+        "event_data": {
+            "author": {"name": person.name},
+            "content": "Solid work, on time.",
+            "rating": "5",
+            "verified": True,
+        },
     }
 
 
@@ -313,7 +328,12 @@ def visitor_count_missing(v: Values) -> Columns:
 
 @shapes("announcement-wrapped", "import", "announcements", "event_rule")
 def announcement_wrapped(v: Values) -> Columns:
-    config = {"title": "New branch", "message": "We open on Monday", "cta_text": "Map", "cta_url": "https://example.org/map"}
+    config = {
+        "title": "New branch",
+        "message": "We open on Monday",
+        "cta_text": "Map",
+        "cta_url": "https://example.org/map",
+    }
     return {"event_type": "announcement", "event_data": {"announcement": {"config": config}}}
 
 

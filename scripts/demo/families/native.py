@@ -35,7 +35,7 @@ def _announcement(v: Values) -> dict[str, Any]:
     }
 
 
-@shapes("process-announcements", "process-announcements", "announcements", "event_rule", weight=170)
+@shapes("process-announcements", "process-announcements", "announcements", "event_rule", weight=230)
 def process_announcements(v: Values) -> Columns:
     # An instant campaign gets a new, identical row every five minutes. user_name is the title, not a person.
     data = _announcement(v)
@@ -104,7 +104,10 @@ def review_activate_demo(v: Values) -> Columns:
         (
             (f"Someone from {place.city} just bought {product.title}", place.city),
             # The place is what stands between "from " and " just", and where there is no "just", the rest.
-            (f"A visitor from {place.city} is looking at {product.title}", f"{place.city} is looking at {product.title}"),
+            (
+                f"A visitor from {place.city} is looking at {product.title}",
+                f"{place.city} is looking at {product.title}",
+            ),
             (f"Someone signed up for {product.title}", "United States"),
         )
     )
