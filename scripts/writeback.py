@@ -73,6 +73,7 @@ class Plan:
     columns: Sequence[Column]  # of the fingerprint
     key_is_uuid: bool
     tenant_may_be_null: bool
+    has_triggers: bool = False  # that fire before a row is updated
     vocabulary: frozenset[str] = frozenset()  # words that error messages may keep
 
     def statement(self, leaf: Leaf, *, skip: bool = False) -> sql.Composed:
@@ -206,6 +207,43 @@ cross join members as m
             leaf_name=f"{leaf.schema}.{leaf.name}",
             migration_type=target.migration_type,
             **name,
+        )
+
+    def trial_statement(self, leaf: Leaf) -> sql.Composed:
+        """An update of a range's pending rows that returns the names of the columns that changed beside the target.
+
+        Parameters: $1 and $2 the range. To be rolled back.
+        """
+        target = self.target
+        changes = [
+            sql.SQL("case when b.{0}::text is distinct from t.{0}::text then {1} end").format(
+                sql.Identifier(column.name), sql.Literal(column.name)
+            )
+            for column in self.columns
+        ]
+        return sql.SQL(
+            """
+            update {table} as t
+            set {column} = m.{column}
+            from {model} as m
+            inner join {table} as b on b.ctid = m.{location}
+            where
+                t.ctid = m.{location} and t.{key} = m.{model_key}
+                and t.ctid > $1::tid and t.ctid <= $2::tid and b.ctid > $1::tid and b.ctid <= $2::tid
+                and m.{location} > $1::tid and m.{location} <= $2::tid and m.{oid} = {leaf} and m.{pending}
+            returning array_remove(array[{changes}], null)
+            """
+        ).format(
+            table=leaf.relation,
+            column=sql.Identifier(target.target_column),
+            model=batches.model_name(target),
+            location=sql.Identifier(target.location),
+            key=sql.Identifier(target.key),
+            model_key=sql.Identifier(target.model_key),
+            oid=sql.Identifier(target.table_oid),
+            leaf=batches.oid(leaf.oid),
+            pending=sql.Identifier(target.pending_flag),
+            changes=sql.SQL(", ").join(changes),
         )
 
 
@@ -480,3 +518,28 @@ def prepare(session: Session) -> None:
     session.settings = {**session.settings, **SETTINGS}
     if not session.transaction_pooling:
         session.apply_settings(local=False)
+
+
+def trial(session: Session, plan: Plan, rows: int = 3) -> list[str]:
+    """Which columns of the fingerprint the table's own triggers change, found by an update that is rolled back.
+
+    Only where there are triggers; a few pending rows are updated as a batch would. Empty when nothing is pending or
+    the update fails (then the run itself finds the row).
+    """
+    if not plan.has_triggers or not plan.columns:
+        return []
+    for leaf in plan.leaves:
+        span = batches.walk(session, plan.target, leaf).next(START, rows)
+        if span is None:
+            continue
+        found: set[str] = set()
+        try:
+            with session.transaction(force_rollback=True):
+                if session.transaction_pooling:
+                    session.apply_settings(local=True)
+                for row in RawCursor(session).execute(plan.trial_statement(leaf), [span.after, span.upto]):
+                    found.update(row[0])
+        except psycopg.Error:
+            return []
+        return sorted(found)
+    return []

@@ -1,0 +1,251 @@
+"""`migrate events`, `migrate campaigns`, and one more command for every further model that fills a column."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+
+from scripts import interrupts, migration, settings
+from scripts import survey as surveys
+from scripts.commands.common import (
+    JsonOption,
+    NoBuildOption,
+    ProfileOption,
+    TargetOption,
+    YesOption,
+    confirm,
+    err,
+    note,
+    out,
+    print_json,
+    to_json,
+)
+from scripts.commands.progress import RunProgress
+from scripts.errors import UserError
+from scripts.migration import Migration, Result
+from scripts.paths import project_dir
+from scripts.survey import Survey
+from scripts.writeback import Options
+
+# The commands must be known before dbt has read the project; everything else comes from its manifest.
+_COMMAND = re.compile(r"""['"]?\bcommand['"]?\s*:\s*['"]?([a-z][a-z0-9_-]*)""")
+
+
+def register(app: typer.Typer) -> None:
+    """Add a command for each target of the project."""
+    for name in commands():
+        app.command(name, help=_help(name))(_command(name))
+
+
+def commands() -> list[str]:
+    """The values of `meta.migration.command` in the project's models."""
+    try:
+        folder = project_dir() / "models"
+    except UserError:
+        return []
+    found: dict[str, None] = {}
+    for path in sorted([*folder.rglob("*.sql"), *folder.rglob("*.yml")]):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        place = re.search(r"""['"]?\bmigration['"]?\s*:""", text)
+        if place is not None:
+            found.update(dict.fromkeys(_COMMAND.findall(text[place.start() :])))
+    return sorted(found, key=lambda name: (name != "events", name))
+
+
+def _help(name: str) -> str:
+    return (
+        f"Fill the {name} target from its model: a dry run unless --apply.\n\n"
+        "Exit codes: 0 done, 1 finished with failed rows, 2 wrong usage or settings, 3 another run in progress, "
+        "130 interrupted."
+    )
+
+
+def _command(name: str) -> Callable[..., None]:
+    def command(
+        apply: Annotated[bool, typer.Option("--apply", help="Write. Without it nothing but a log row is.")] = False,
+        batch_size: Annotated[
+            int | None, typer.Option("--batch-size", min=1, max=1_000_000, help="Rows in each batch, exactly.")
+        ] = None,
+        limit: Annotated[int | None, typer.Option("--limit", min=1, help="Take up at most so many rows.")] = None,
+        performed_by: Annotated[
+            UUID | None, typer.Option("--performed-by", metavar="UUID", help="Who does it; goes into the log.")
+        ] = None,
+        show_personal_data: Annotated[
+            bool, typer.Option("--show-personal-data", help="Show the samples as they are, not masked.")
+        ] = False,
+        report: Annotated[
+            Path | None, typer.Option("--report", metavar="FILE", help="Write summary and result to a file, as JSON.")
+        ] = None,
+        yes: YesOption = False,
+        no_build: NoBuildOption = False,
+        as_json: JsonOption = False,
+        profile: ProfileOption = None,
+        target: TargetOption = None,
+    ) -> None:
+        run(
+            name, apply=apply, batch_size=batch_size, limit=limit, performed_by=performed_by,
+            show_personal_data=show_personal_data, report=report, yes=yes, build=not no_build, as_json=as_json,
+            database=settings.resolve(profile, target),
+        )  # fmt: skip
+
+    command.__name__ = name
+    return command
+
+
+def run(
+    name: str,
+    *,
+    database: settings.Database,
+    apply: bool,
+    batch_size: int | None,
+    limit: int | None,
+    performed_by: UUID | None,
+    show_personal_data: bool,
+    report: Path | None,
+    yes: bool,
+    build: bool,
+    as_json: bool,
+) -> None:
+    """Do what the command says; ends with typer.Exit."""
+    if report is not None:
+        _check_report(report)
+    if apply and not yes and not _can_ask():
+        raise UserError("--apply writes to the product's tables. Nobody can be asked here: add --yes to go ahead.")
+    document: dict[str, Any] = {"command": name, "kind": "apply" if apply else "dry_run", "database": database.label}
+
+    def options(found: Migration) -> Options:
+        return Options(batch_size or found.target.batch_size, limit, performed_by)
+
+    if not apply:
+        with migration.opened_for_reading(database, name, build=build) as reading:
+            seen = reading.survey(count_all=True, limit=limit, watch=note)
+            run_id = reading.log_dry_run(seen, options(reading))
+            document |= {"run_id": run_id, "status": "done", **_described(reading)}
+            document["summary"] = seen.as_json(show_personal_data=show_personal_data)
+            _finish(document, as_json=as_json, report=report)
+            if not as_json:
+                _print(surveys.lines(seen, reading.preflight.plan, show_personal_data=show_personal_data))
+                out.print(f"Dry run {run_id}: nothing was written. `migrate {name} --apply` writes.", markup=False)
+        return
+
+    with (
+        interrupts.watch(_from_handler) as stop,
+        migration.opened_for_writing(database, name, build=build, stop=stop, notice=note) as writing,
+    ):
+        for crashed, started in writing.crashed():
+            note(f"Run {crashed} of {started:%Y-%m-%d %H:%M} UTC crashed. What it wrote is logged and stays; going on.")
+        seen = writing.survey(count_all=_can_ask() and not yes, limit=limit, watch=note)
+        document |= _described(writing)
+        document["summary"] = seen.as_json(show_personal_data=show_personal_data)
+        for line in surveys.lines(seen, writing.preflight.plan, show_personal_data=show_personal_data):
+            note(line)
+        if not seen.pending and not seen.writable:
+            document |= {"run_id": None, "status": "done"}
+            _finish(document, as_json=as_json, report=report)
+            if not as_json:
+                out.print("Nothing is pending.", markup=False)
+            return
+        rows = seen.writable if limit is None else min(limit, seen.writable)
+        confirm(f"Write {rows:,} rows?", yes=yes)
+        with RunProgress(name, rows) as progress:
+            result = writing.apply(options(writing), progress)
+        document |= {"run_id": result.run_id, "status": result.status, "result": result.as_json()}
+        document["result"]["excepted_columns"] = writing.preflight.excepted
+        _finish(document, as_json=as_json, report=report)
+        if not as_json:
+            _print(_result_lines(writing, seen, result))
+    raise typer.Exit(_exit_code(result))
+
+
+def _described(found: Migration) -> dict[str, Any]:
+    target = found.target
+    return {
+        "target": {
+            "table": f"{target.schema}.{target.table}",
+            "column": target.target_column,
+            "model": f"{target.model_schema}.{target.model}",
+        },
+        "contract_version": target.contract_version,
+    }
+
+
+def _result_lines(found: Migration, seen: Survey, result: Result) -> list[str]:
+    tally = result.tally
+    rate = f", {tally.succeeded / tally.seconds:,.0f} rows/s" if tally.seconds > 0.5 else ""
+    text = [
+        f"Run {result.run_id}: {result.status}",
+        f"  written  {tally.succeeded:,} rows in {tally.batches:,} batches, {surveys.duration(tally.seconds)}{rate}",
+    ]
+    for name, count in sorted(tally.groups.items(), key=lambda item: (-item[1], item[0])):
+        text.append(f"    {name or '(none)':<16} {count:>12,}")
+    if tally.failed:
+        text.append(f"  failed   {tally.failed:,} rows; `migrate log --run {result.run_id}` lists them")
+    if result.pending_left is not None:
+        text.append(f"  left     {result.pending_left:,} pending")
+    kept = ", ".join(found.preflight.excepted)
+    besides = f" (but {kept}, which triggers keep)" if kept else ""
+    if tally.other_columns_changed:
+        text.append(
+            f"  WARNING  other columns changed in {tally.other_columns_changed:,} rows{besides}: "
+            f"`migrate verify {result.run_id}` shows which"
+        )
+    elif tally.succeeded:
+        text.append(f"  proof    no other column of the written rows changed{besides}")
+    if tally.succeeded:
+        text.append(f"  undo     migrate rollback {result.run_id}")
+    if result.status == "interrupted":
+        text.append("  Interrupted. Run the command again to go on.")
+    return text
+
+
+def _exit_code(result: Result) -> int:
+    if result.status == "interrupted":
+        return 130
+    return 1 if result.tally.failed or result.tally.other_columns_changed else 0
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        out.print(line, markup=False)
+
+
+def _finish(document: dict[str, Any], *, as_json: bool, report: Path | None) -> None:
+    if report is not None:
+        _write_report(report, to_json(document))
+        note(f"Report: {report}")
+    if as_json:
+        print_json(document)
+
+
+def _check_report(path: Path) -> None:
+    """Find out before the run, not after it, that the report cannot be written."""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"The report {path} cannot be written: --report must name a file in a folder of yours.")
+
+
+def _write_report(path: Path, text: str) -> None:
+    """All of the file or nothing of it: a reader never finds half a report."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
+
+
+def _can_ask() -> bool:
+    return os.isatty(0) and err.is_terminal
+
+
+def _from_handler(message: str) -> None:
+    # From within a signal handler: no console that the interrupted code may be writing to.
+    os.write(2, f"\n{message}\n".encode())

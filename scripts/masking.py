@@ -1,0 +1,59 @@
+"""Values for people to look at, without personal data."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+# Keys whose values say nothing about a person. The last part of a dotted key counts; `meta.` keys are the tool's own.
+_PLAIN = frozenset(
+    {
+        "provider", "provider_event_type", "timestamp", "event_type", "currency", "price", "amount",
+        "order_total", "product_price", "product_name", "plan_name", "quantity", "rating", "rating_stars",
+        "verified", "priority", "time_ago", "visitor_count", "icon", "cta_text", "image_type", "status",
+        "integration_id", "adapter_config", "filters", "legacy", "mode", "scope", "schedule_type", "min_rating",
+        "limit",
+    }
+)  # fmt: skip
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_LONGEST_TEXT = 60
+_LONGEST_VALUE = 1_000
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """A JSON value with its texts made unreadable where they may be personal: letters become x, digits 9.
+
+    The shape stays visible (`Xxx Xxx`, `xxx@xxxxxxx.xxx`). Ids, and values under keys that are known to say nothing
+    about a person, stay as they are; so do numbers outside a payload's texts and true/false.
+    """
+    if isinstance(value, dict):
+        return {name: masked(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner, key) for inner in value]
+    if not isinstance(value, str) or key.startswith("meta.") or key.rsplit(".", 1)[-1] in _PLAIN:
+        return value
+    if _ID.fullmatch(value):
+        return value
+    return "".join(_mask(character) for character in value)
+
+
+def shortened(value: Any, depth: int = 0) -> Any:
+    """A JSON value with long texts and large inner objects cut, for a screen."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TEXT else value[:_LONGEST_TEXT] + "…"
+    if isinstance(value, (dict, list)) and depth and len(json.dumps(value, default=str)) > _LONGEST_VALUE:
+        return f"… {len(value)} {'keys' if isinstance(value, dict) else 'items'} …"
+    if isinstance(value, dict):
+        return {name: shortened(inner, depth + 1) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [shortened(inner, depth + 1) for inner in value]
+    return value
+
+
+def _mask(character: str) -> str:
+    if character.isdigit():
+        return "9"
+    if character.isalpha():
+        return "X" if character.isupper() else "x"
+    return character

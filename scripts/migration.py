@@ -1,0 +1,215 @@
+"""One `migrate <target>`: bring the models up to date, take the lock, look, write, close the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from scripts import batches, locks, preflight, project, run_lock, writeback
+from scripts.connection import Session, connect, explain, transaction
+from scripts.errors import UserError
+from scripts.interrupts import StopRequest
+from scripts.patience import PatientSession
+from scripts.preflight import Preflight
+from scripts.project import Target
+from scripts.settings import Database
+from scripts.survey import Survey, survey
+from scripts.writeback import Observer, Options, RunFailedError, Tally, WriteBack
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. `status` as in `migration_runs`; `pending_left` is None when it could not be counted."""
+
+    run_id: UUID
+    status: str
+    tally: Tally
+    pending_left: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json, --report and `migration_runs.summary`: numbers only."""
+        tally = asdict(self.tally)
+        tally["groups"] = dict(self.tally.groups)
+        tally["seconds"] = round(self.tally.seconds, 3)
+        tally["rows_per_second"] = round(self.tally.succeeded / self.tally.seconds) if self.tally.seconds else None
+        return {**tally, "pending_left": self.pending_left}
+
+
+class Migration:
+    """A target with an open session. Made by `opened`."""
+
+    def __init__(self, database: Database, target: Target, checksum: str | None, session: Session) -> None:
+        self.database = database
+        self.target = target
+        self.session = session
+        self._checksum = checksum
+        self.preflight: Preflight = preflight.inspect(session, database, target)
+        self.ledger = self.preflight.plan.ledger
+        self.ledger.ensure(session)
+
+    def survey(self, *, count_all: bool, limit: int | None, watch: Callable[[str], None] | None = None) -> Survey:
+        """What a run would do."""
+        return survey(self.session, self.preflight, count_all=count_all, limit=limit, watch=watch)
+
+    def log_dry_run(self, found: Survey, options: Options) -> UUID:
+        """Record a dry run: one run and one log row, which say what was seen and nothing of the rows."""
+        summary = found.as_json()
+        del summary["samples"]
+        run_id = self._open("dry_run", options)
+        now = self.session.execute("select clock_timestamp()").fetchone()
+        assert now is not None
+        self.ledger.write_log(
+            self.session, run_id=run_id, kind="dry_run", migration_type=self.target.migration_type, batch_number=0,
+            processed=found.writable, succeeded=0, failed=0, started_at=now[0], performed_by=options.performed_by,
+            details=summary,
+        )  # fmt: skip
+        self.ledger.close_run(self.session, run_id, "done", summary)
+        return run_id
+
+    def crashed(self) -> list[tuple[UUID, datetime]]:
+        """Earlier runs on this target that never ended. To be asked with the lock held."""
+        return self.session.execute(
+            sql.SQL(
+                "select run_id, started_at from {} where status = 'running' and kind <> 'dry_run' "
+                "and settings -> 'target' ->> 'schema' = %s and settings -> 'target' ->> 'table' = %s "
+                "and settings -> 'target' ->> 'column' = %s order by started_at"
+            ).format(self.ledger.runs_table),
+            [self.target.schema, self.target.table, self.target.target_column],
+        ).fetchall()
+
+    def _open(self, kind: str, options: Options) -> UUID:
+        target = self.target
+        return self.ledger.open_run(
+            self.session, command=target.command, migration_type=target.migration_type, kind=kind,
+            target={
+                "schema": target.schema, "table": target.table, "column": target.target_column, "key": target.key,
+                "model": f"{target.model_schema}.{target.model}",
+            },
+            settings={
+                "batch_size": options.batch_size,
+                "limit": options.limit,
+                "fingerprint": [column.as_json() for column in self.preflight.plan.columns],
+                "excepted": self.preflight.excepted,
+            },
+            performed_by=options.performed_by, contract_version=target.contract_version,
+            models_checksum=self._checksum,
+        )  # fmt: skip
+
+
+class Writing(Migration):
+    """A target whose lock is held."""
+
+    def __init__(
+        self, database: Database, target: Target, checksum: str | None, patient: PatientSession, stop: StopRequest
+    ) -> None:
+        self._patient = patient
+        self._stop = stop
+        super().__init__(database, target, checksum, patient.session)
+
+    def apply(self, options: Options, observer: Observer) -> Result:
+        """Write. Raises RunFailedError when the run cannot go on, with what was written and how to go on or back."""
+        self._find_kept_columns(observer)
+        run_id = self._open("apply", options)
+        run = WriteBack(self.database, self.preflight.plan, self._patient, run_id, options, self._stop, observer)
+        try:
+            run.run()
+        except UserError as error:
+            self._close(run_id, "failed", run.tally)
+            raise type(error)(f"{error.message} {_way_on(run_id, run.tally)}") from None
+        except BaseException:
+            # The second Ctrl-C, or a fault of the tool itself: what was committed stays and is logged.
+            self._close(run_id, "interrupted", run.tally)
+            raise
+        return self._close(run_id, "interrupted" if self._stop.requested else "done", run.tally)
+
+    def _close(self, run_id: UUID, status: str, tally: Tally) -> Result:
+        result = Result(run_id, status, tally, None)
+
+        def close(session: Session) -> None:
+            with transaction(session):
+                # Waits for the disk once, for all batches.
+                session.execute("set local synchronous_commit = on")
+                self.ledger.close_run(session, run_id, status, result.as_json())
+
+        with suppress(psycopg.Error, UserError):
+            if status == "done":
+                left = self._patient.do(
+                    lambda session: sum(
+                        batches.count_pending(session, self.target, leaf) for leaf in self.preflight.plan.leaves
+                    )
+                )
+                result = replace(result, pending_left=left)
+        if status == "done":
+            self._patient.do(close)
+            return result
+        # The run is lost anyway: its row must not hide why.
+        with suppress(psycopg.Error, UserError):
+            self._patient.session.rollback()
+            self._patient.do(close)
+        return result
+
+    def _find_kept_columns(self, observer: Observer) -> None:
+        """Except columns that the table's triggers turn out to set, though their source does not show it."""
+        hidden = writeback.trial(self._patient.session, self.preflight.plan)
+        if not hidden:
+            return
+        observer.notice(f"Triggers of the table also set {', '.join(hidden)}: not compared.")
+        excepted = {**self.preflight.excepted, **dict.fromkeys(hidden, "found by a trial update")}
+        columns = [column for column in self.preflight.plan.columns if column.name not in hidden]
+        self.preflight = replace(self.preflight, excepted=excepted, plan=replace(self.preflight.plan, columns=columns))
+
+
+@contextmanager
+def opened_for_reading(database: Database, command: str, *, build: bool) -> Iterator[Migration]:
+    """A target for a dry run; its models are brought up to date first."""
+    checksum = _models(database, command, build=build)
+    session = connect(database, application_name=f"migrate {command} (dry run)")
+    try:
+        writeback.prepare(session)
+        yield Migration(database, project.target(database, command), checksum, session)
+    except psycopg.Error as error:
+        raise explain(error, database) or error from None
+    finally:
+        session.close()
+
+
+@contextmanager
+def opened_for_writing(
+    database: Database, command: str, *, build: bool, stop: StopRequest, notice: Callable[[str], None]
+) -> Iterator[Writing]:
+    """A target with its lock held: no second run, and no build of the models, while inside."""
+    with locks.building(database):
+        checksum = _models(database, command, build=build)
+        target = project.target(database, command)
+        lock = run_lock.for_target(database, target.schema, target.table, target.target_column)
+        patient = PatientSession(database, lock, stop, notice, writeback.prepare, f"migrate {command}")
+    try:
+        yield Writing(database, target, checksum, patient, stop)
+    except psycopg.Error as error:
+        raise explain(error, database) or error from None
+    finally:
+        patient.close()
+
+
+def _models(database: Database, command: str, *, build: bool) -> str | None:
+    """Bring the models up to date, and return the checksum of what is in the database (None: not known)."""
+    return project.bring_up_to_date(database, command) if build else None
+
+
+def _way_on(run_id: UUID, tally: Tally) -> str:
+    if not tally.succeeded:
+        return "Nothing was written."
+    return (
+        f"{tally.succeeded:,} rows were written before and stay (run {run_id}). Run the command again to go on, "
+        f"or take them back with `migrate rollback {run_id}`."
+    )
+
+
+__all__ = ["Migration", "Result", "RunFailedError", "Writing", "opened_for_reading", "opened_for_writing"]
