@@ -46,10 +46,23 @@
 
 
 {#-
-    Purpose: the payload as an object that is cheap to read.
+    Purpose: unpack a large (TOASTed) value once, and not again for every field that is read from it.
+    Input:   a column of any JSON value.
+    Output:  an expression of the same value, in memory.
+-#}
+{% macro unpacked_json(column) -%}
+    {{ return(adapter.dispatch('unpacked_json')(column)) }}
+{%- endmacro %}
+
+{% macro postgres__unpacked_json(column) -%}
+    {{ column }} #> '{}'
+{%- endmacro %}
+
+
+{#-
+    Purpose: the payload as an object.
     Input:   a column of any JSON value.
     Output:  an expression of an object; `{}` for anything that is none. Text that holds an object is parsed.
-             `|| '{}'` makes the server unpack a large (TOASTed) value once and not for every field that is read.
 -#}
 {% macro payload_object(column) -%}
     {{ return(adapter.dispatch('payload_object')(column)) }}
@@ -57,7 +70,7 @@
 
 {% macro postgres__payload_object(column) -%}
     case jsonb_typeof({{ column }})
-        when 'object' then {{ column }} || '{}'
+        when 'object' then {{ column }}
         when 'string' then
             case
                 when jsonb_typeof({{ parsed_json(column ~ " #>> '{}'") }}) = 'object'

@@ -9,9 +9,18 @@
 {%- endmacro %}
 
 {% macro postgres__name_value(expression) -%}
-    substring(
-        {{ without_missing_parts(expression) }} collate "C"
-        from '(?i)^(?!(?:{{ placeholders() | join('|') }})$)(?!\S+@\S+$)(?![[{]).*[{{ letters() }}].*$'
+    (
+        select v.value
+        from (
+            select {{ without_missing_parts(expression) }} as value
+            offset 0
+        ) as v
+        where
+            {{ is_no_placeholder('v.value', placeholders()) }}
+            and (v.value collate "C" ~ '[A-Za-z]' or v.value collate "C" ~ '[{{ letters() }}]')
+            -- An e-mail address, or an object that a writer put into a text column.
+            and (position('@' in v.value) = 0 or v.value collate "C" ~ '\s')
+            and left(v.value, 1) not in ('{', '[')
     )
 {%- endmacro %}
 
@@ -26,9 +35,15 @@
 {%- endmacro %}
 
 {% macro postgres__place_value(expression) -%}
-    substring(
-        {{ without_missing_parts(expression) }} collate "C"
-        from '(?i)^(?!(?:{{ placeholders() | join('|') }})$)(?![[{]).+$'
+    (
+        select v.value
+        from (
+            select {{ without_missing_parts(expression) }} as value
+            offset 0
+        ) as v
+        where
+            {{ is_no_placeholder('v.value', placeholders()) }}
+            and left(v.value, 1) not in ('{', '[')
     )
 {%- endmacro %}
 
@@ -43,17 +58,31 @@
 {%- endmacro %}
 
 {% macro postgres__product_value(expression) -%}
-    substring(
-        {{ expression }} collate "C"
-        from '(?i)^(?!(?:(?:a )?product|{{ placeholders() | join('|') }})$).+$'
+    (
+        select v.value
+        from (
+            select {{ expression }} as value
+            offset 0
+        ) as v
+        where {{ is_no_placeholder('v.value', placeholders() + ['product', 'a product']) }}
     )
+{%- endmacro %}
+
+
+{#-
+    Purpose: say that a text is none of the words that stand for a missing value.
+    Input:   a text column, and the words in lower case.
+    Output:  a boolean expression; null for null.
+-#}
+{% macro is_no_placeholder(column, words) -%}
+    {{ lower_case(column) }} not in ('{{ words | join("', '") }}')
 {%- endmacro %}
 
 
 {#-
     Purpose: the words that writers stored where they had no name or place.
     Input:   nothing.
-    Output:  a list of words, in the syntax of regular expressions.
+    Output:  a list of words in lower case.
 -#}
 {% macro placeholders() -%}
     {{ return(['unknown', 'undefined', 'null', 'n/a', 'anonymous', 'someone']) }}
@@ -71,15 +100,25 @@
 {%- endmacro %}
 
 {% macro postgres__without_missing_parts(expression) -%}
-    nullif(
-        btrim(
-            regexp_replace(
-                {{ expression }} collate "C",
-                '(^|[ ,])(?:(?:undefined|null)(?:, *| +|$))+', '\1', 'g'
-            ),
-            ' ,'
-        ),
-        ''
+    (
+        select
+            case
+                when v.value not like '%undefined%' and v.value not like '%null%' then v.value
+                else nullif(
+                    btrim(
+                        regexp_replace(
+                            v.value collate "C",
+                            '(^|[ ,])(?:(?:undefined|null)(?:, *| +|$))+', '\1', 'g'
+                        ),
+                        ' ,'
+                    ),
+                    ''
+                )
+            end
+        from (
+            select {{ expression }} as value
+            offset 0
+        ) as v
     )
 {%- endmacro %}
 

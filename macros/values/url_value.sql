@@ -11,8 +11,14 @@
 {%- endmacro %}
 
 {% macro postgres__url_value(expression) -%}
-    substring(
-        {{ expression }} collate "C"
-        from '(?i)^(?:https?:.+|[^:/?#&]*(?:[/?#].*)?)$'
+    (
+        select v.value
+        from (
+            select {{ expression }} as value
+            offset 0
+        ) as v
+        where
+            v.value like 'https://%'
+            or v.value collate "C" ~ '(?i)^(?:https?:.+|[^:/?#&]*(?:[/?#].*)?)$'
     )
 {%- endmacro %}

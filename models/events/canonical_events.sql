@@ -32,7 +32,7 @@ canonical as (
             'provider', e.provider,
             'provider_event_type', e.event_type,
             'timestamp', e.timestamp_text,
-            'payload', e.event_data,
+            'payload', e.unpacked_event_data,
             'normalized', fields.normalized
         ) as canonical_event,
         e.stored_value,

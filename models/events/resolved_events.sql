@@ -15,6 +15,7 @@ event_provider_rules as (
 resolved as (
     select
         events.*,
+        unpacked.event_data as unpacked_event_data,
         payload.document as data,
         {{ timestamp_text('events.created_at') }} as timestamp_text,
         {{ date_text('events.created_at') }} as date_text,
@@ -34,7 +35,11 @@ resolved as (
     left join event_provider_rules
         on {{ lower_case(text_value('events.event_type')) }} = event_provider_rules.event_type
     cross join lateral (
-        select {{ payload_object('events.event_data') }} as document
+        select {{ unpacked_json('events.event_data') }} as event_data
+        offset 0
+    ) as unpacked
+    cross join lateral (
+        select {{ payload_object('unpacked.event_data') }} as document
         offset 0
     ) as stored
     cross join lateral (
