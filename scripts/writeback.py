@@ -43,6 +43,7 @@ SETTINGS = {
     "synchronous_commit": "off",
     "max_parallel_workers_per_gather": "0",
     "enable_tidscan": "on",
+    "enable_memoize": "off",  # it would hash every payload to look for one seen before
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }

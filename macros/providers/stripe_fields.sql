@@ -49,7 +49,7 @@
                 ], ['amount']) }} as currency,
                 coalesce(
                     {{ first_of('e.data', [
-                        'billing_details.name', 'customer_details.name', 'customer_name', 'shipping.name',
+                        'billing_details.name', 'customer_details.name', 'customer_name', 'shipping.name', 'customer.name',
                     ], 'name') }},
                     case when e.data ->> 'object' = 'customer' then {{ first_of('e.data', ['name'], 'name') }} end,
                     {{ row_user_name() }}
@@ -64,6 +64,7 @@
                 coalesce(
                     {{ first_of('e.data', [
                         'billing_details.email', 'customer_details.email', 'customer_email', 'receipt_email', 'email',
+                        'customer.email',
                     ]) }},
                     {{ text_value('e.user_email') }}
                 ) as customer_email,
