@@ -87,7 +87,7 @@ def existing(session: Session, schema: str) -> list[Backup]:
         [schema],
     ).fetchall()
     found = []
-    for name, kind, size, comment in rows:
+    for name, kind, total, comment in rows:
         facts = _facts(comment)
         made_at = facts.get("made_at")
         found.append(
@@ -96,7 +96,7 @@ def existing(session: Session, schema: str) -> list[Backup]:
                 kind=kind,
                 rows=facts.get("rows"),
                 left_out=facts.get("left_out"),
-                bytes=size,
+                bytes=total,
                 made_at=datetime.fromisoformat(made_at) if isinstance(made_at, str) else None,
             )
         )

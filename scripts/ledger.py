@@ -237,7 +237,7 @@ class Ledger:
                             from {runs} as n
                             where
                                 n.status = 'running' and n.kind <> 'dry_run' and n.started_at > r.started_at
-                                and n.settings -> 'target' = r.settings -> 'target'
+                                and (n.settings -> 'target') - 'model' - 'key' = (r.settings -> 'target') - 'model' - 'key'
                         ) as newest
                     from {runs} as r
                     cross join lateral (

@@ -192,7 +192,8 @@ def _refuse_second_time(session: Session, ledger: Ledger, run: Run) -> None:
             where
                 b.kind = 'rollback' and b.rolls_back = %(run)s and b.status = 'done'
                 and not coalesce((b.settings ->> 'one_batch')::boolean, false)
-                and a.kind = 'apply' and a.settings -> 'target' = b.settings -> 'target'
+                and a.kind = 'apply'
+                and (a.settings -> 'target') - 'model' - 'key' = (b.settings -> 'target') - 'model' - 'key'
             order by a.started_at desc
             limit 1
             """

@@ -1,6 +1,7 @@
 """Options and output that the commands share. Results go to stdout, everything else to stderr."""
 
 import json
+import os
 import sys
 from datetime import date, datetime
 from decimal import Decimal
@@ -30,6 +31,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def note(message: str) -> None:
     """Say something on stderr, where it does not mix with results."""
     err.print(message, markup=False)
+
+
+def note_from_handler(message: str) -> None:
+    """The same from within a signal handler: without the console that the interrupted code may be writing to."""
+    os.write(2, f"\n{message}\n".encode())
 
 
 def print_json(value: Any) -> None:

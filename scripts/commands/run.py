@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,12 +22,14 @@ from scripts.commands.common import (
     confirm,
     err,
     note,
+    note_from_handler,
     out,
     print_json,
     to_json,
 )
 from scripts.commands.progress import RunProgress
 from scripts.errors import UserError
+from scripts.files import check_writable, whole_file
 from scripts.migration import Migration, Result
 from scripts.paths import project_dir
 from scripts.survey import Survey
@@ -115,7 +116,7 @@ def run(
 ) -> None:
     """Do what the command says; ends with typer.Exit."""
     if report is not None:
-        _check_report(report)
+        check_writable(report, "--report")
     if apply and not yes and not _can_ask():
         raise UserError("--apply writes to the product's tables. Nobody can be asked here: add --yes to go ahead.")
     document: dict[str, Any] = {"command": name, "kind": "apply" if apply else "dry_run", "database": database.label}
@@ -136,7 +137,7 @@ def run(
         return
 
     with (
-        interrupts.watch(_from_handler) as stop,
+        interrupts.watch(note_from_handler) as stop,
         migration.opened_for_writing(database, name, build=build, stop=stop, notice=note) as writing,
     ):
         for crashed, started in writing.crashed():
@@ -218,34 +219,12 @@ def _print(lines: list[str]) -> None:
 
 def _finish(document: dict[str, Any], *, as_json: bool, report: Path | None) -> None:
     if report is not None:
-        _write_report(report, to_json(document))
+        with whole_file(report) as file:
+            file.write(to_json(document) + "\n")
         note(f"Report: {report}")
     if as_json:
         print_json(document)
 
 
-def _check_report(path: Path) -> None:
-    """Find out before the run, not after it, that the report cannot be written."""
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"The report {path} cannot be written: --report must name a file in a folder of yours.")
-
-
-def _write_report(path: Path, text: str) -> None:
-    """All of the file or nothing of it: a reader never finds half a report."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
-
-
 def _can_ask() -> bool:
     return os.isatty(0) and err.is_terminal
-
-
-def _from_handler(message: str) -> None:
-    # From within a signal handler: no console that the interrupted code may be writing to.
-    os.write(2, f"\n{message}\n".encode())
