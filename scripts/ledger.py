@@ -20,9 +20,24 @@ from scripts import ledger_schema, locks
 from scripts.connection import Session, transaction
 from scripts.errors import UserError
 
-#: What a run can be, and how it can end ("crashed" is derived: running, but nobody holds its lock).
-KINDS = ("apply", "dry_run", "rollback")
-STATUSES = ("running", "done", "failed", "interrupted", "cancelled")
+#: What `Ledger.log` returns of each row, in this order.
+LOG_COLUMNS = (
+    "id",
+    "run_id",
+    "kind",
+    "migration_type",
+    "batch_number",
+    "records_processed",
+    "records_succeeded",
+    "records_failed",
+    "started_at",
+    "completed_at",
+    "dry_run",
+    "performed_by",
+    "error_details",
+    "details",
+    "created_at",
+)
 
 _LOCK_HELD = """
 select exists (
@@ -237,7 +252,8 @@ class Ledger:
                             from {runs} as n
                             where
                                 n.status = 'running' and n.kind <> 'dry_run' and n.started_at > r.started_at
-                                and (n.settings -> 'target') - 'model' - 'key' = (r.settings -> 'target') - 'model' - 'key'
+                                and (n.settings -> 'target') - 'model' - 'key'
+                                = (r.settings -> 'target') - 'model' - 'key'
                         ) as newest
                     from {runs} as r
                     cross join lateral (

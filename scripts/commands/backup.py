@@ -8,7 +8,7 @@ from rich.table import Table
 from scripts import backup as backups
 from scripts import project, settings
 from scripts.backup import Backup
-from scripts.commands.common import JsonOption, ProfileOption, TargetOption, note, out, print_json
+from scripts.commands.common import JsonOption, ProfileOption, TargetOption, note, out, print_json, print_table
 from scripts.commands.opened import opened
 from scripts.preflight import size
 
@@ -47,9 +47,8 @@ def backup(
     _show(made, database.schema, as_json)
     left_out = sum(one.left_out or 0 for one in made)
     if left_out:
-        note(
-            f"{left_out:,} events older than {backups.EVENT_DAYS} days, or without a date, are not in it; --all takes them."
-        )
+        window = f"older than {backups.EVENT_DAYS} days, or without a date,"
+        note(f"{left_out:,} events {window} are not in it; --all takes them.")
 
 
 def _show(found: list[Backup], schema: str, as_json: bool) -> None:
@@ -60,7 +59,7 @@ def _show(found: list[Backup], schema: str, as_json: bool) -> None:
         out.print(f"There are no backups in {schema}.", markup=False)
         return
     table = Table(box=None)
-    table.add_column("table")
+    table.add_column("table", no_wrap=True)
     table.add_column("rows", justify="right")
     table.add_column("size", justify="right")
     table.add_column("made at (UTC)")
@@ -71,4 +70,4 @@ def _show(found: list[Backup], schema: str, as_json: bool) -> None:
             size(one.bytes),
             f"{one.made_at:%Y-%m-%d %H:%M:%S}" if one.made_at else "?",
         )
-    out.print(table)
+    print_table(table)

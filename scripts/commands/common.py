@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from scripts.errors import UserError
 
@@ -36,6 +37,11 @@ def note(message: str) -> None:
 def note_from_handler(message: str) -> None:
     """The same from within a signal handler: without the console that the interrupted code may be writing to."""
     os.write(2, f"\n{message}\n".encode())
+
+
+def print_table(table: Table, console: Console = out) -> None:
+    """Print a table; where there is no terminal to fit, nothing is cut off."""
+    console.print(table, width=None if console.is_terminal else 250)
 
 
 def print_json(value: Any) -> None:

@@ -13,10 +13,12 @@ from scripts.commands.common import (
     TargetOption,
     YesOption,
     confirm,
+    err,
     note,
     note_from_handler,
     out,
     print_json,
+    print_table,
 )
 from scripts.commands.opened import opened, require_ledger
 from scripts.commands.progress import RunProgress
@@ -72,8 +74,7 @@ def rollback(
             else:
                 note(f"Dry run: nothing was changed. `migrate rollback {str(run.run_id)[:8]} --apply` restores.")
             return
-        if not as_json:
-            _show(planned, found, as_json, dry_run=True)
+        print_table(_table(planned, found, dry_run=True), err)
         where = f"{run.target['schema']}.{run.target['table']}.{run.target['column']}"
         confirm(f"Restore {found.restored:,} values of {where} in {database.label}?", yes=yes)
         ledger.ensure(session)
@@ -107,6 +108,16 @@ def _show(
     if as_json:
         print_json(_as_json(planned, found, run_id, status))
         return
+    print_table(_table(planned, found, dry_run=dry_run))
+    _list("changed since", found.changed)
+    _list("no longer there", found.missing)
+    _list("another column changed", found.differing)
+    _list("failed", [f"{failure['id']}  {failure['error']}" for failure in found.failed])
+    if run_id is not None:
+        out.print(f"run {run_id}: {status}", markup=False)
+
+
+def _table(planned: Plan, found: Outcome, *, dry_run: bool) -> Table:
     run = planned.run
     title = f"Rollback of run {run.run_id} ({run.command}, {run.started_at:%Y-%m-%d %H:%M} UTC)"
     table = Table(title=title, box=None, title_justify="left", show_header=False)
@@ -120,13 +131,7 @@ def _show(
     if not dry_run:
         table.add_row("failed", f"{len(found.failed):,}")
         table.add_row("other columns changed", f"{len(found.differing):,}")
-    out.print(table)
-    _list("changed since", found.changed)
-    _list("no longer there", found.missing)
-    _list("another column changed", found.differing)
-    _list("failed", [f"{failure['id']}  {failure['error']}" for failure in found.failed])
-    if run_id is not None:
-        out.print(f"run {run_id}: {status}", markup=False)
+    return table
 
 
 def _list(what: str, ids: list[str]) -> None:

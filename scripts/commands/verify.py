@@ -7,7 +7,7 @@ from rich.table import Table
 
 from scripts import settings
 from scripts import verify as verification
-from scripts.commands.common import JsonOption, ProfileOption, TargetOption, note, out, print_json
+from scripts.commands.common import JsonOption, ProfileOption, TargetOption, note, out, print_json, print_table
 from scripts.commands.opened import opened, require_ledger
 from scripts.commands.progress import RunProgress
 from scripts.errors import UserError
@@ -81,7 +81,7 @@ def _show(proof: Proof) -> None:
     table.add_row("now: target as the run wrote it", f"{rows.target_as_written:,}")
     table.add_row("now: target as before the run", f"{rows.target_restored:,}")
     table.add_row("now: target changed since", f"{rows.target_changed:,}")
-    out.print(table)
+    print_table(table)
     for what, ids in (("changed since", rows.changed), ("deleted since", rows.missing)):
         if ids:
             out.print(f"\n{what}:", markup=False)
