@@ -7,7 +7,7 @@ Rows are found in physical order, so a walk over the whole table reads every pag
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,8 +34,10 @@ SCAN_SETTINGS = {
     "enable_indexonlyscan": "off",
     "enable_bitmapscan": "off",
     "enable_tidscan": "on",
-    "synchronize_seqscans": "off",
 }
+
+# A model may look things up in other tables, and its locations are sorted.
+MODEL_SETTINGS = {"max_parallel_workers_per_gather": "0", "enable_seqscan": "off", "enable_tidscan": "on"}
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,9 @@ def pending_sql(target: Target, alias: str) -> sql.Composable:
     return _fragment(target.pending_sql.format(column=column))
 
 
-def scan(session: Session, query: sql.Composed) -> list[tuple[Any, ...]]:
-    """Run one query with SCAN_SETTINGS, which hold for it alone, in one round trip."""
-    settings = {**(session.settings if session.transaction_pooling else {}), **SCAN_SETTINGS}
+def scan(session: Session, query: sql.Composed, settings: Mapping[str, str] = SCAN_SETTINGS) -> list[tuple[Any, ...]]:
+    """Run one query with settings that hold for it alone, in one round trip."""
+    settings = {**(session.settings if session.transaction_pooling else {}), **settings}
     parts: list[sql.Composable] = [sql.SQL("begin")]
     parts += [sql.SQL("set local {} = {}").format(sql.Identifier(name), value) for name, value in settings.items()]
     parts += [query, sql.SQL("commit")]
@@ -240,12 +242,12 @@ class ModelWalk:
         """See Walk."""
         if upto != END:
             # A part of an earlier range, to be split: asked for directly, the walk's own place stays.
-            inside = [row[0] for row in scan(self.session, self.query(after, upto))]
+            inside = [row[0] for row in scan(self.session, self.query(after, upto), MODEL_SETTINGS)]
             return Span(self._leaf, after, inside[:rows][-1], min(rows, len(inside))) if inside else None
         if self._windows is None:
             self._windows = deque(windows(self._pages, MODEL_WINDOW_PAGES, after))
         while len(self._found) < rows and self._windows:
-            self._found.extend(row[0] for row in scan(self.session, self.query(*self._windows[0])))
+            self._found.extend(row[0] for row in scan(self.session, self.query(*self._windows[0]), MODEL_SETTINGS))
             # Only now, so that a query that failed can be tried again.
             self._windows.popleft()
         taken = [self._found.popleft() for _ in range(min(rows, len(self._found)))]

@@ -43,6 +43,8 @@ SETTINGS = {
     "synchronous_commit": "off",
     "max_parallel_workers_per_gather": "0",
     "enable_tidscan": "on",
+    "enable_seqscan": "off",
+    "work_mem": "64MB",
     "enable_memoize": "off",  # it would hash every payload to look for one seen before
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
@@ -84,8 +86,14 @@ class Plan:
         $7 performed by; with `skip`, $8 is a text[] of keys to pass over. Returns one row: rows written, rows whose
         other columns changed, bytes of the new values, rows by group (jsonb); all 0 when there was nothing to write.
 
-        The range is named on every side, or the planner would read the whole table. The model's part is behind a
-        limit, so that each value is made once although it is tested and written.
+        The model is read by the range, and the table by the exact place of each of its rows: the planner knows neither
+        how long the range is nor how many of its rows are pending, and a join of two ranges goes wrong where it
+        guesses few rows (it compares all with all). The model's part is behind a limit, so that each value is made once
+        although it is tested and written.
+
+        `>=` and `<=` say nothing that `=` does not; but a server older than 15.15, 16.11, 17.7 or 18.1 does not look
+        at `ctid = ...` again after it waited for another writer of the row, and would write the old row's value to
+        the new one. Those two are looked at again.
         """
         target = self.target
         name = {part: sql.Identifier(getattr(target, part)) for part in _NAMES}
@@ -120,13 +128,18 @@ with written as (
         where m.{location} > $1::tid and m.{location} <= $2::tid {of_leaf} and m.{pending_flag} {skip}
         limit $3::bigint
     ) as v
-    inner join {table} as b on b.ctid = v.location
+    cross join lateral (
+        select {before} as fingerprint
+        from {table} as o
+        where o.ctid = v.location
+        offset 0
+    ) as b
     where
         t.ctid = v.location
+        and t.ctid >= v.location
+        and t.ctid <= v.location
         and t.{key} = v.key
         {tenant}
-        and t.ctid > $1::tid and t.ctid <= $2::tid
-        and b.ctid > $1::tid and b.ctid <= $2::tid
         and v.value is not null
         and v.value is distinct from v.previous
     returning
@@ -135,7 +148,7 @@ with written as (
         v.previous,
         pg_column_size(t.{target_column}) as bytes,
         jsonb_hash_extended(t.{target_column}, 0) as written,
-        {before} as before,
+        b.fingerprint as before,
         {after} as after
 ),
 
@@ -196,7 +209,7 @@ cross join members as m
             of_leaf=of_leaf,
             tenant=tenant,
             skip=sql.SQL("and m.{}::text <> all($8::text[])").format(name["model_key"]) if skip else sql.SQL(""),
-            before=fingerprint_sql(self.columns, "b"),
+            before=fingerprint_sql(self.columns, "o"),
             after=fingerprint_sql(self.columns, "t"),
             ids=sql.SQL(ids),
             keys=sql.SQL(keys),
@@ -213,7 +226,7 @@ cross join members as m
     def trial_statement(self, leaf: Leaf) -> sql.Composed:
         """An update of a range's pending rows that returns the names of the columns that changed beside the target.
 
-        Parameters: $1 and $2 the range. To be rolled back.
+        Parameters: $1 and $2 the range, $3 the most rows. To be rolled back.
         """
         target = self.target
         changes = [
@@ -226,12 +239,13 @@ cross join members as m
             """
             update {table} as t
             set {column} = m.{column}
-            from {model} as m
+            from (
+                select q.* from {model} as q
+                where q.{location} > $1::tid and q.{location} <= $2::tid and q.{oid} = {leaf} and q.{pending}
+                limit $3::bigint
+            ) as m
             inner join {table} as b on b.ctid = m.{location}
-            where
-                t.ctid = m.{location} and t.{key} = m.{model_key}
-                and t.ctid > $1::tid and t.ctid <= $2::tid and b.ctid > $1::tid and b.ctid <= $2::tid
-                and m.{location} > $1::tid and m.{location} <= $2::tid and m.{oid} = {leaf} and m.{pending}
+            where t.ctid = m.{location} and t.{key} = m.{model_key}
             returning array_remove(array[{changes}], null)
             """
         ).format(
@@ -538,7 +552,9 @@ def trial(session: Session, plan: Plan, rows: int = 3) -> list[str]:
             with session.transaction(force_rollback=True):
                 if session.transaction_pooling:
                     session.apply_settings(local=True)
-                for row in RawCursor(session).execute(plan.trial_statement(leaf), [span.after, span.upto]):
+                for row in RawCursor(session).execute(
+                    plan.trial_statement(leaf), [span.after, span.upto, Int8(span.rows)]
+                ):
                     found.update(row[0])
         except psycopg.Error:
             return []
