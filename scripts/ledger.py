@@ -365,3 +365,7 @@ class Ledger:
             ).format(sql.Identifier(self.schema, "model_builds")),
             [command, checksum],
         )
+
+    def forget_builds(self, session: Session) -> None:
+        """The models are gone: the next command builds them again."""
+        session.execute(sql.SQL("delete from {}").format(sql.Identifier(self.schema, "model_builds")))

@@ -41,7 +41,9 @@ def note_from_handler(message: str) -> None:
 
 def print_table(table: Table, console: Console = out) -> None:
     """Print a table; where there is no terminal to fit, nothing is cut off."""
-    console.print(table, width=None if console.is_terminal else 250)
+    if not console.is_terminal:
+        console = Console(stderr=console.stderr, highlight=False, width=250)
+    console.print(table)
 
 
 def print_json(value: Any) -> None:
