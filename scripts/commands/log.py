@@ -72,7 +72,7 @@ def log(
         found = ledger.find_run(session, run) if run is not None else None
         if chosen is Format.table and found is None and not failures:
             runs = ledger.runs(session, migration_type=migration_type, limit=limit or SHOWN_RUNS)
-            print_table(_runs(runs))
+            print_table(runs_table(runs))
             if runs:
                 note("`migrate log --run ID` shows the batches of a run, `--failures` the failed rows.")
             return
@@ -109,7 +109,8 @@ def _format(given: Format | None, output: Path | None) -> Format:
 # ---------- on the screen
 
 
-def _runs(runs: Iterable[Run]) -> Table:
+def runs_table(runs: Iterable[Run]) -> Table:
+    """The runs, one line each."""
     table = Table(box=None, padding=(0, 1, 0, 0))
     for name in ("run", "what", "status", "began (UTC)"):
         table.add_column(name, no_wrap=True)
