@@ -1,11 +1,11 @@
 {#-
     Purpose: say in plain words why a campaign is ambiguous and what to do about it.
-    Input:   nothing; reads the columns of `campaign_resolutions` (reason, provider, website and counts).
+    Input:   nothing; reads the columns of `campaign_resolutions` where its reason is known.
     Output:  a text expression, null for a reason that has no sentence (a test fails then).
-    A new reason needs its sentence here and its line in the YAML of `ambiguous_campaigns`.
+    A new reason needs its sentence here, its word in the YAML of `ambiguous_campaigns`, and its unit test.
 -#}
 {% macro ambiguity_sentence() -%}
-    {%- set decide = 'name the right one with the command or the seed line beside this sentence' -%}
+    {%- set decide = 'name the right one with `migrate decide` or in the seed campaign_overrides' -%}
     {%- set replaced = 'Correct it in the product, or ' ~ decide ~ '; a decision replaces the value.' -%}
     {%- set answers -%}
         concat_ws(', ',

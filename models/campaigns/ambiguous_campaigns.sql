@@ -22,7 +22,6 @@ website_integrations as (
 ambiguous as (
     select
         *,
-        {{ ambiguity_sentence() }} as sentence,
         -- Every provider that anything about the campaign names.
         string_to_array(
             concat_ws(

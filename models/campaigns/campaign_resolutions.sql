@@ -106,6 +106,7 @@ resolved as (
             when reason is null then 'resolved'
             else 'ambiguous'
         end as outcome,
+        {{ ambiguity_sentence() }} as sentence,
         value_state in ('empty', 'legacy') as is_pending,
         case when is_decided then 'decision' else rule end as resolved_by,
         case
