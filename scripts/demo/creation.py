@@ -176,7 +176,7 @@ def _counted(session: Session, *, auth_users: bool) -> tuple[dict[str, int], int
         counts[name] = int(row[0]) if row else 0
     row = session.execute(
         "select count(*) from public.events where canonical_event is null "
-        "or (pg_column_size(canonical_event) <= 8 and canonical_event in ('{}', '[]', 'null'))"
+        "or (pg_column_size(canonical_event) <= 12 and canonical_event in ('{}', '[]', 'null'))"
     ).fetchone()
     return counts, int(row[0]) if row else 0
 

@@ -87,7 +87,7 @@ def timeline(plan: Plan, evidence: list[tuple[str, Columns]]) -> Iterator[Planne
     ):
         if not count:
             continue
-        wanted = [(s, columns) for s, columns in once if _is_old(s) is is_old][:count]
+        wanted = [(s, columns) for s, columns in once if s.old is is_old][:count]
         places = sorted(v.rng.sample(range(count), len(wanted)))
         v.rng.shuffle(wanted)
         fixed = dict(zip(places, wanted, strict=True))
@@ -108,11 +108,6 @@ def _hostile(count: int) -> list[Shape]:
     others = [s for s in shapes.ALL if s.hostile and s.weight]
     room = min(max(count - len(unique), 0), len(others))
     return unique[:count] + [others[n * len(others) // room] for n in range(room)]
-
-
-def _is_old(shape: Shape) -> bool:
-    """Whether its one certain row belongs to the older part. 'infinity' counts as recent, NULL as older."""
-    return shape.old if shape.created == "" else shape.created != "infinity"
 
 
 def _weighted(items: list[Any], weights: list[float]) -> list[Any]:

@@ -18,7 +18,7 @@ class Shape:
 
     provider and resolved_by are what section 2 of the contract must answer for every row of the shape
     (None: the shape says nothing certain about it). weight is the share among the rows that repeat;
-    0 means exactly once per demo. old: the writer is gone, so its rows are mostly older ones.
+    0 means at most once per demo. old: the writer is gone, so its rows are mostly older ones.
     created: a fixed created_at ("infinity", None for NULL) instead of one on the time line; "" for the time line.
     """
 

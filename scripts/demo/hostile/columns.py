@@ -31,6 +31,7 @@ for _name, _created in (
         "event_rule",
         native.process_announcements,
         weight=0,
+        old=_created != "infinity",  # NULL is not of the last 30 days, infinity is
         created=_created,
     )
 shapes.add(
