@@ -28,7 +28,7 @@
 {#-
     Purpose: keep a place's name only when it is one.
     Input:   a text expression, already trimmed.
-    Output:  as `name_value`, but a place needs no letter.
+    Output:  as `name_value`, but a place needs no letter: anything but separators will do.
 -#}
 {% macro place_value(expression) -%}
     {{ return(adapter.dispatch('place_value')(expression)) }}
@@ -44,6 +44,7 @@
         where
             {{ is_no_placeholder('v.value', placeholders()) }}
             and left(v.value, 1) not in ('{', '[')
+            and btrim(v.value, {{ white_space() }} || ',') <> ''
     )
 {%- endmacro %}
 
@@ -85,7 +86,9 @@
     Output:  a list of words in lower case.
 -#}
 {% macro placeholders() -%}
-    {{ return(['unknown', 'undefined', 'null', 'n/a', 'anonymous', 'someone']) }}
+    {{ return([
+        'unknown', 'undefined', 'undefined undefined', 'undefined, undefined', 'null', 'n/a', 'anonymous', 'someone',
+    ]) }}
 {%- endmacro %}
 
 
@@ -93,7 +96,8 @@
     Purpose: drop the words `undefined` and `null` that JavaScript left in a name or place for a missing part:
              `John undefined`, `undefined, Ohio`.
     Input:   a text expression.
-    Output:  a text expression, null when nothing is left. The words count in lower case only: Null is a surname.
+    Output:  a text expression, null when nothing is left. `undefined` counts in any case, `null` in lower or upper case
+             only: Null is a surname.
 -#}
 {% macro without_missing_parts(expression) -%}
     {{ return(adapter.dispatch('without_missing_parts')(expression)) }}
@@ -103,14 +107,15 @@
     (
         select
             case
-                when v.value not like '%undefined%' and v.value not like '%null%' then v.value
+                when {{ lower_case('v.value') }} not like '%undefined%' and {{ lower_case('v.value') }} not like '%null%'
+                    then v.value
                 else nullif(
                     btrim(
                         regexp_replace(
                             v.value collate "C",
-                            '(^|[ ,])(?:(?:undefined|null)(?:, *| +|$))+', '\1', 'g'
+                            '(^|[ ,])(?:(?:[Uu][Nn][Dd][Ee][Ff][Ii][Nn][Ee][Dd]|null|NULL)(?:, *| +|$))+', '\1', 'g'
                         ),
-                        ' ,'
+                        {{ white_space() }} || ','
                     ),
                     ''
                 )
