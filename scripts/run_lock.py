@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -11,6 +12,8 @@ from scripts import locks
 from scripts.connection import Session, connect
 from scripts.errors import RunInProgress, UserError
 from scripts.settings import Database
+
+GRACE_SECONDS = 2.0
 
 _HOLDERS = """
     select l.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), a.backend_start
@@ -38,6 +41,7 @@ class RunLock:
         self._key = key
         self._what = what
         self._guard: Session | None = None
+        self._holder: Session | None = None
         self._pid = 0
         self._started: datetime | None = None
 
@@ -51,9 +55,16 @@ class RunLock:
             query = "select pg_try_advisory_xact_lock(%s)"
         else:
             holder, query = session, "select pg_try_advisory_lock(%s)"
-        row = holder.execute(query, [self._key]).fetchone()
-        if not row or not row[0]:
-            raise self._in_progress(session, previous)
+        # The server needs a moment to notice that an earlier run's client has ended or was killed.
+        deadline = time.monotonic() + GRACE_SECONDS
+        while True:
+            row = holder.execute(query, [self._key]).fetchone()
+            if row and row[0]:
+                break
+            if time.monotonic() > deadline:
+                raise self._in_progress(session, previous)
+            time.sleep(0.1)
+        self._holder = holder
         found = holder.execute(
             "select pg_backend_pid(), (select backend_start from pg_stat_activity where pid = pg_backend_pid())"
         ).fetchone()
@@ -87,7 +98,12 @@ class RunLock:
             )
 
     def release(self) -> None:
-        """Let go of the lock. A session's lock ends with the session."""
+        """Let go of the lock."""
+        if self._guard is None and self._holder is not None:
+            # The session is about to be closed, but the server takes a moment to let go by itself.
+            with suppress(psycopg.Error):
+                self._holder.execute("select pg_advisory_unlock(%s)", [self._key])
+        self._holder = None
         self._close_guard()
 
     def _close_guard(self) -> None:
