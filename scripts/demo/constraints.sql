@@ -130,11 +130,11 @@ begin
                     raise notice 'role % was left out: % may not create it', wanted, current_user;
             end;
             begin
-                if wanted = 'service_role' then
+                if wanted = 'service_role' and exists (select 1 from pg_catalog.pg_roles where rolname = wanted) then
                     alter role service_role bypassrls;
                 end if;
             exception
-                when insufficient_privilege or undefined_object then
+                when insufficient_privilege then
                     raise notice 'service_role does not bypass row level security: % may not grant that', current_user;
             end;
         end if;

@@ -83,7 +83,7 @@ def create(
             ownership.mark(session, f"seed {plan.seed}, {plan.events} events, today {plan.today.isoformat()}")
             if realtime:
                 _publish(session)
-            session.execute("analyze")
+            ownership.analyze(session)
             tables, pending = _counted(session, auth_users=auth_users)
     return DemoSummary(
         database=database.label,

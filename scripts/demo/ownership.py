@@ -103,6 +103,12 @@ def drop_tables(session: psycopg.Connection[Any]) -> None:
     session.execute(sql.SQL("drop table if exists {} cascade").format(sql.SQL(", ").join(tables)))
 
 
+def analyze(session: psycopg.Connection[Any]) -> None:
+    """Statistics of the tables (of all tables only a superuser may make them)."""
+    tables = [sql.Identifier("public", name) for name in TABLES]
+    session.execute(sql.SQL("analyze {}").format(sql.SQL(", ").join(tables)))
+
+
 def mark(session: psycopg.Connection[Any], detail: str) -> None:
     """Mark every table, type and function as the demo's. `detail` says how they were made."""
     comment = sql.Literal(f"{MARK}; {detail}; fake data, made by `migrate demo`")
