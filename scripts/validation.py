@@ -218,7 +218,10 @@ def _run(
         for number, one in enumerate(suite.expectations):
             kind = getattr(library, one.type)
             made.append(
-                kind(**one.arguments, severity=one.severity, notes=one.sentence, meta={"number": number})
+                kind(
+                    **one.arguments, severity=one.severity, description=one.sentence, notes=_rule(one),
+                    meta={"number": number},
+                )  # fmt: skip
             )
         stored = context.suites.add(gx.ExpectationSuite(name=suite.name, expectations=made, notes=suite.description))
         asset = source.add_query_asset(name=suite.name, query=suite.query.replace("select", _ITSELF, 1))
@@ -248,6 +251,15 @@ def _run(
         order = {id(one): place for place, one in enumerate(suite.expectations)}
         results.append((suite, sorted(pairs, key=lambda pair: order[id(pair[0])])))
     return context, results
+
+
+def _rule(expectation: Expect) -> str | None:
+    """What is tested, for the page of the suite, where the sentence alone is shown otherwise."""
+    if "regex" in expectation.arguments:
+        return f"Pattern: `{expectation.arguments['regex']}`"
+    if "value_set" in expectation.arguments:
+        return "One of: " + ", ".join(f"`{value}`" for value in expectation.arguments["value_set"])
+    return None
 
 
 def _tame(engine: Any, session: Session) -> None:

@@ -343,14 +343,14 @@ where not {names.events_pending}
             "A rating is a number from 1 to 5.",
             {"column": "template.rating", "min_value": 1, "max_value": 5},
         ),
-        _matches("template.rating_stars", STARS, "Stars are full ones, then empty ones."),
-        _among("number_of_stars", [5], "There are five stars."),
+        _matches("template.rating_stars", STARS, "Stars for a rating are full ones, then empty ones."),
+        _among("number_of_stars", [5], "A rating shows five stars."),
         _among("template.verified", ["boolean"], "verified is a boolean."),
     ]
     checks += [_matches(name, SAFE_URL, "A URL has the scheme http or https, or none.") for name in URL_FIELDS]
     checks += [_matches(name, MONEY, "Money for display reads like $1,299.00 or KES 49.00.") for name in MONEY_FIELDS]
     checks += [_matches(name, DECIMAL, "A decimal has a dot and no grouping.") for name in DECIMAL_FIELDS]
-    checks += [_among(name, ["number"], "It is a JSON number.") for name in NUMBER_FIELDS]
+    checks += [_among(name, ["number"], "A number is a JSON number.") for name in NUMBER_FIELDS]
     checks += [_matches(name, NO_PLACEHOLDER, "A place is no placeholder.") for name in PLACE_FIELDS]
     checks += [_matches(name, HAS_A_LETTER, "A name has a letter.") for name in NAME_FIELDS]
     return Suite(
@@ -457,7 +457,7 @@ where r.kind = 'apply'
         query,
         (
             _true("one_undo_entry_per_written_row", "A run has as many undo entries as rows that it wrote."),
-            _among("batches_that_differ", [0], "So has each of its batches."),
+            _among("batches_that_differ", [0], "A batch has as many undo entries as rows that it wrote."),
             _among("uneven_entries", [0], "An undo entry has a previous value and a hash for each of its rows."),
             _among("entries_without_log", [0], "No undo entry lacks its batch in the log."),
             _not_null("status", "A run has a state."),
@@ -476,46 +476,46 @@ def _attention(names: Names) -> Suite:
     numbers = [
         _Number(
             "ambiguous_campaigns",
-            "No campaign waits for a person's decision (ambiguous_campaigns lists them; `migrate decide` settles one).",
+            "Campaigns that wait for a person's decision (ambiguous_campaigns lists them; `migrate decide` settles one).",
             f"select a.campaign_id from {ambiguous} as a",
             WARNING,
         ),
         _Number(
             "ambiguous_campaigns_with_neither",
-            "Of those, none lacks both data_sources and native_config.",
+            "Those of the ambiguous campaigns that lack both data_sources and native_config.",
             f"select c.campaign_id from {campaigns} as c where {_neither('c')} "
             f"and exists (select 1 from {ambiguous} as a where a.campaign_id = c.campaign_id)",
             WARNING,
         ),
         _Number(
             "campaigns_ready_to_write",
-            "No campaign is resolved but not written (`migrate campaigns --apply` writes them).",
+            "Campaigns that are resolved but not written (`migrate campaigns --apply` writes them).",
             f"select d.campaign_id from {names.view('campaign_data_sources')} as d",
             WARNING,
         ),
         _Number(
             "older_events_pending",
-            "No event older than 30 days, or without a date, is pending (`migrate events --apply` writes them).",
+            "Pending events older than 30 days or without a date (`migrate events --apply` writes them).",
             f"select e.{names.events_key} as id from {names.events} as e where {names.events_pending} "
             "and (e.created_at is null or e.created_at < now() - interval '30 days')",
             WARNING,
         ),
         _Number(
             "events_of_other_versions",
-            "No migrated event was written by another contract version or by other code (canonical_drift lists them).",
+            "Migrated events that another contract version or other code wrote (canonical_drift lists them).",
             f"{drift} in ('older_contract_version', 'newer_contract_version', 'other_writer', 'not_an_envelope')",
             WARNING,
         ),
         _Number(
             "events_changed_since",
-            "No migrated event, nor what it was made of, was changed afterwards (canonical_drift lists them).",
+            "Migrated events that were changed afterwards, or what they were made of (canonical_drift lists them).",
             f"{drift} in ('edited', 'event_data_changed', 'provider_changed')",
             WARNING,
         ),
         _Number(
             "orphaned_integrations",
-            "No integration goes unnamed by every campaign's data_sources (orphaned_integrations lists them; "
-            "it may feed events without a campaign).",
+            "Integrations that no campaign's data_sources names (orphaned_integrations lists them; "
+            "one may feed events without a campaign).",
             f"select o.integration_id from {names.view('orphaned_integrations')} as o",
             INFO,
         ),
@@ -524,7 +524,7 @@ def _attention(names: Names) -> Suite:
         numbers.append(
             _Number(
                 "unfinished_runs",
-                "No run was cut short (running it again goes on where it stopped).",
+                "Runs that were cut short (the next one goes on where they stopped).",
                 f"select r.run_id from {names.view('migration_runs')} as r where r.kind <> 'dry_run' and r.ended_at is null",
                 WARNING,
             )
@@ -536,7 +536,7 @@ def _attention(names: Names) -> Suite:
     return Suite(
         "7_for_a_person",
         "For a person to look at",
-        "Nothing here is a fault of the migration. A number other than 0 is a warning or a note.",
+        "Numbers that are best 0. None of them is a fault of the migration.",
         query,
         expectations,
     )
