@@ -107,10 +107,8 @@ def test_a_signal_ends_the_run_after_the_batch_in_hand(database: Database, numbe
 
 
 def test_a_second_signal_cancels_the_statement(database: Database) -> None:
-    stuck = replace(
-        SLOW,
-        value="case when pg_sleep(case when (e.body ->> 'n')::int = 500 then 60 else 0 end) is not null then e.body end",
-    )
+    nap = "case when (e.body ->> 'n')::int = 500 then 60 else 0 end"
+    stuck = replace(SLOW, value=f"case when pg_sleep({nap}) is not null then e.body end")
     create(database, stuck, ROWS)
     process = start(database, stuck)
     wait_for_batches(database, 9)
