@@ -1,5 +1,6 @@
 """Which database to work on: DATABASE_URL, else a dbt profile, else the embedded server."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ DEFAULT_SCHEMA = "canonical_migration"
 DEFAULT_LOCK_TIMEOUT = "5s"
 DEFAULT_STATEMENT_TIMEOUT = "10min"
 DEFAULT_THREADS = 4
+SOCKET_VARIABLE = "MIGRATION_SOCKET_DIR"  # a profile that asks for it means the embedded server
 
 # Kept to what needs no quotes anywhere: the name goes into dbt, SQL and file names.
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -255,6 +257,12 @@ def _render(path: Path, raw: dict[str, Any], name: str, target: str | None) -> t
         raise UserError(
             f"Profile {name!r} in {path} has no target {target!r} (it has: {', '.join(map(str, outputs))})."
         )
+    chosen = outputs.get(target or raw[name].get("target", "default"))
+    if SOCKET_VARIABLE not in os.environ and SOCKET_VARIABLE in json.dumps(chosen, default=str):
+        from scripts import embedded
+
+        embedded.start()
+        os.environ[SOCKET_VARIABLE] = str(embedded.status().socket_dir)
     set_invocation_context(get_env())
     try:
         found = Profile.from_raw_profiles(raw, name, ProfileRenderer(dbt_vars()), target_override=target)

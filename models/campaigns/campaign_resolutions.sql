@@ -71,7 +71,7 @@ judged as (
                     when decided_integration_text is null then null
                     when not decided_integration_exists then 'decision_integration_unknown'
                     when decided_integration_provider is null then 'decision_integration_unknown'
-                    when decided_website_id is distinct from website_id then 'decision_of_other_website'
+                    when (decided_website_id is distinct from website_id) then 'decision_of_other_website'
                     when not decided_integration_is_active then 'decision_integration_inactive'
                     when decided_provider <> decided_integration_provider then 'decision_provider_differs'
                 end

@@ -38,9 +38,9 @@ inspected as (
                     when not read.is_legacy and read.is_respelled then 'provider_not_lower_case'
                     when read.has_id and read.integration_id is null then 'integration_id_not_uuid'
                     when read.has_id and named.integration_id is null then 'integration_not_found'
-                    when read.has_id and named.website_id is distinct from campaigns.website_id
+                    when read.has_id and (named.website_id is distinct from campaigns.website_id)
                         then 'integration_of_other_website'
-                    when read.has_id and named.provider is distinct from read.provider
+                    when read.has_id and (named.provider is distinct from read.provider)
                         then 'provider_not_of_integration'
                     when not read.has_id and not read.is_legacy and not {{ is_native('read.provider') }}
                         then 'integration_id_missing'

@@ -32,16 +32,16 @@ explained as (
         stored_version,
         case
             when {{ json_kind('stored_value') }} <> 'object' then 'not_an_envelope'
-            when {{ json_kind('stored_fields') }} is distinct from 'object' then 'not_an_envelope'
+            when ({{ json_kind('stored_fields') }} is distinct from 'object') then 'not_an_envelope'
             when stored_version is null then 'other_writer'
             when stored_version ~ '^[0-9]{1,9}$'
                 and '{{ var("contract_version") }}' ~ '^[0-9]{1,9}$'
                 and lpad(stored_version, 9, '0') > lpad('{{ var("contract_version") }}', 9, '0')
                 then 'newer_contract_version'
             when stored_version <> '{{ var("contract_version") }}' then 'older_contract_version'
-            when {{ json_value('stored_value', 'payload') }} is distinct from {{ json_value('canonical_event', 'payload') }}
+            when ({{ json_value('stored_value', 'payload') }} is distinct from {{ json_value('canonical_event', 'payload') }})
                 then 'event_data_changed'
-            when {{ json_raw_text('stored_value', 'provider') }} is distinct from provider then 'provider_changed'
+            when ({{ json_raw_text('stored_value', 'provider') }} is distinct from provider) then 'provider_changed'
             else 'edited'
         end as reason,
         {{ json_changed_keys('stored_value', 'canonical_event', except='normalized') }}

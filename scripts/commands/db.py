@@ -54,6 +54,12 @@ def url() -> None:
 
 
 @db.command()
+def profile() -> None:
+    """Print a folder with a dbt profile for it: DBT_PROFILES_DIR for dbt and sqlfluff by themselves."""
+    out.print(str(embedded.profile_dir()), markup=False)
+
+
+@db.command()
 def reset(yes: YesOption = False) -> None:
     """Stop it and remove all its data. The next command begins with an empty one."""
     home = embedded.status().home
