@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import IsolationLevel, sql
 
 from scripts.connection import Session, transaction
 from scripts.errors import UserError
@@ -52,9 +52,9 @@ def create(
     a source table is missing, when the disk is known to be too small, or when the counts differ.
     """
     sources = {kind: (source_schema, tables[kind]) for kind in KINDS}
+    session.isolation_level = IsolationLevel.REPEATABLE_READ  # of transactions that begin from now on
     try:
         with transaction(session):
-            session.execute("set transaction isolation level repeatable read")
             day = _one(session, "select to_char(now() at time zone 'UTC', 'YYYYMMDD')")
             names = {kind: f"{kind}_backup_{day}" for kind in KINDS}
             _refuse_to_overwrite(session, schema, list(names.values()))
@@ -66,6 +66,8 @@ def create(
                 _copy(session, sql.Identifier(schema, names[kind]), sql.Identifier(*source), window)
     except psycopg.errors.DuplicateTable:
         raise UserError("Another backup was made in this moment. `migrate backup --list` shows it.") from None
+    finally:
+        session.isolation_level = None
     made = {backup.name: backup for backup in existing(session, schema)}
     return [made[name] for name in names.values()]
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 from typer.testing import CliRunner
@@ -127,6 +129,19 @@ def test_a_copy_that_misses_rows_is_not_kept(session: Session) -> None:
         assert backup.existing(session, "canonical_migration") == []
     finally:
         session.execute("reset role; drop owned by backup_tester; drop role backup_tester")
+
+
+def test_both_are_of_one_moment(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is inserted between the two copies is in neither."""
+    copied = backup._copy
+
+    def copy_and_insert(*arguments: Any) -> None:
+        copied(*arguments)
+        with psycopg.connect(session.info.dsn, autocommit=True) as application:
+            application.execute("insert into public.events select max(id) + 1, now(), '{}', null from public.events")
+
+    monkeypatch.setattr(backup, "_copy", copy_and_insert)
+    assert taken(session)["events"].rows == 29
 
 
 def test_the_command(session: Session, database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -15,12 +16,13 @@ import small_target
 from small_target import SmallTarget
 from typer.testing import CliRunner, Result
 
-from scripts import undo
+from scripts import backup, connection, undo
 from scripts.cli import app
 from scripts.errors import UserError
 from scripts.interrupts import StopRequest
 from scripts.settings import Database
 from scripts.undo import Outcome
+from scripts.verify import verify
 
 
 def rolled_back(things: SmallTarget, run_id: Any, batch: int | None = None) -> tuple[str, Outcome]:
@@ -186,7 +188,10 @@ def test_rows_are_restored_while_an_application_writes(database: Database) -> No
     def application() -> None:
         with psycopg.connect(things.database.conninfo, autocommit=True) as session:
             while not done.is_set():
-                session.execute("update public.things set views = views + 1 where (payload ->> 'number')::int % 7 = 3")
+                with suppress(psycopg.errors.DeadlockDetected):  # as any two that write many rows
+                    session.execute(
+                        "update public.things set views = views + 1 where (payload ->> 'number')::int % 7 = 3"
+                    )
 
     writer = threading.Thread(target=application)
     writer.start()
@@ -201,6 +206,26 @@ def test_rows_are_restored_while_an_application_writes(database: Database) -> No
     assert outcome.restored + again.restored == 400
     assert outcome.differing == []
     assert things.stored() == before
+
+
+def test_behind_a_pooler_settings_hold_for_each_transaction(
+    make_database: Callable[[], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No real pooler: sessions that believe in one, so nothing may rest on a setting or a lock of the session."""
+    monkeypatch.setattr(connection, "_is_pooled", lambda session, database: True)
+    things = small_target.make(make_database(), 40)
+    before, others = things.stored(), things.others()
+    run_id = things.run(batch_size=10)
+    assert verify(things.session, things.ledger, things.ledger.find_run(things.session, str(run_id))).holds
+    status, outcome = rolled_back(things, run_id)
+    assert (status, outcome.restored, things.stored(), things.others()) == ("done", 40, before, others)
+    assert len(list(things.ledger.log(things.session))) == 8
+    things.session.execute("create table public.campaigns (id integer); create table public.events (id integer)")
+    made = backup.create(
+        things.session, schema=things.ledger.schema, source_schema="public",
+        tables={"campaigns": "campaigns", "events": "events"}, every_event=True,
+    )  # fmt: skip
+    assert [one.rows for one in made] == [0, 0]
 
 
 # ---------- the command
