@@ -149,10 +149,15 @@ class Writing(Migration):
         if status == "done":
             self._patient.do(close)
             return result
-        # The run is lost anyway: its row must not hide why.
+        # The run is lost anyway, perhaps with its lock or its connection: neither must hide why.
         with suppress(psycopg.Error, UserError):
-            self._patient.session.rollback()
-            self._patient.do(close)
+            session = self._patient.session
+            if session.closed or session.broken:
+                with connect(self.database, application_name=f"migrate {self.target.command}") as another:
+                    close(another)
+            else:
+                session.rollback()
+                close(session)
         return result
 
     def _find_kept_columns(self, observer: Observer) -> None:

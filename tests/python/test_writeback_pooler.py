@@ -1,0 +1,171 @@
+"""The write-back engine through a pooler in transaction mode. Skipped where there is no pgbouncer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from writeback_world import MODEL_SCHEMA, Notes, World, apply, check_books, create, opened, pending, query
+
+from scripts import writeback
+from scripts.errors import RunInProgress, UserError
+from scripts.settings import Database
+
+BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+pytestmark = pytest.mark.skipif(BINARY is None, reason="pgbouncer is not installed")
+
+# Slow enough that something can happen meanwhile.
+SLOW = World(value="case when pg_sleep(0.0004) is not null then e.body end")
+
+
+class Bouncer:
+    """A pgbouncer in front of one database."""
+
+    def __init__(self, database: Database) -> None:
+        parameters = conninfo_to_dict(database.conninfo)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._folder = Path(tempfile.mkdtemp(prefix="bouncer_"))
+        self._folder.chmod(0o777)
+        server = " ".join(
+            f"{name}='{parameters[name]}'" for name in ("host", "port", "user", "password") if parameters.get(name)
+        )
+        (self._folder / "ini").write_text(
+            f"[databases]\npooled = {server} dbname={parameters['dbname']}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self._port}\nunix_socket_dir =\nauth_type = any\n"
+            f"pool_mode = transaction\ndefault_pool_size = 4\nlogfile = {self._folder}/log\n"
+        )
+        self.database = replace(
+            database, conninfo=make_conninfo("", host="127.0.0.1", port=self._port, user="x", dbname="pooled")
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert BINARY is not None
+        as_root = ["-u", "nobody"] if os.geteuid() == 0 else []
+        self._process = subprocess.Popen(
+            [BINARY, "-q", *as_root, str(self._folder / "ini")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(100):
+            try:
+                psycopg.connect(self.database.conninfo).close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        raise AssertionError((self._folder / "log").read_text())
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self._folder)
+
+
+@pytest.fixture
+def bouncer(database: Database) -> Iterator[Bouncer]:
+    made = Bouncer(database)
+    made.start()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[[Database, Notes], list[Any]]]:
+    """Start a run in a thread; what becomes of it is put into the list."""
+    threads: list[threading.Thread] = []
+
+    def run(database: Database, notes: Notes) -> list[Any]:
+        became: list[Any] = []
+
+        def work() -> None:
+            try:
+                became.append(apply(database, SLOW, notes=notes))
+            except UserError as error:
+                became.append(error)
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        time.sleep(0.6)
+        became.append(threads[-1])
+        return became
+
+    yield run
+    for thread in threads:
+        thread.join()
+
+
+def finished(became: list[Any]) -> Any:
+    became[0].join(60)
+    return became[1]
+
+
+def test_a_run_through_the_pooler(database: Database, bouncer: Bouncer) -> None:
+    create(database, SLOW, 500)
+    with opened(bouncer.database, SLOW) as writing:
+        assert writing.session.transaction_pooling
+        result = writing.apply(writeback.Options(100), Notes())
+    assert (result.tally.succeeded, result.pending_left) == (500, 0)
+    check_books(database, SLOW)
+    # Neither a lock nor a setting stays behind in the pool.
+    assert query(database, "select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
+    with psycopg.connect(bouncer.database.conninfo) as other:
+        assert other.execute("show plan_cache_mode").fetchone() == ("auto",)
+
+
+@pytest.mark.parametrize("second", ["direct", "pooled"])
+def test_one_run_at_a_time(
+    database: Database, bouncer: Bouncer, second: str, in_background: Callable[[Database, Notes], list[Any]]
+) -> None:
+    create(database, SLOW, 12_000)
+    became = in_background(bouncer.database, Notes())
+    with pytest.raises(RunInProgress, match="migrate lock"):
+        apply(database if second == "direct" else bouncer.database, SLOW)
+    assert finished(became).tally.succeeded == 12_000
+
+
+def test_a_lost_lock_stops_the_run(
+    database: Database, bouncer: Bouncer, in_background: Callable[[Database, Notes], list[Any]]
+) -> None:
+    create(database, SLOW, 6_000)
+    became = in_background(bouncer.database, Notes())
+    query(database, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted")
+    error = finished(became)
+    assert isinstance(error, UserError)
+    assert "lock of this run" in error.message
+    assert 0 < pending(database, SLOW) < 6_000
+    check_books(database, SLOW)
+    assert query(database, f"select status from {MODEL_SCHEMA}.migration_runs") == [("failed",)]
+    assert apply(bouncer.database, SLOW).pending_left == 0
+
+
+def test_a_pooler_that_is_restarted(
+    database: Database, bouncer: Bouncer, in_background: Callable[[Database, Notes], list[Any]]
+) -> None:
+    create(database, SLOW, 4_000)
+    notes = Notes()
+    became = in_background(bouncer.database, notes)
+    bouncer.stop()
+    time.sleep(1)
+    bouncer.start()
+    result = finished(became)
+    assert not isinstance(result, UserError), result
+    assert result.pending_left == 0
+    assert any("connecting again" in notice for notice in notes.notices)
+    check_books(database, SLOW)
