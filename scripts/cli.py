@@ -1,29 +1,43 @@
 """The command line `migrate`: registers the commands, and turns failures into messages and exit codes."""
 
-import importlib
-import importlib.util
 import logging
+import os
 import sys
+import traceback
 
+import psycopg
 import typer
 
+from scripts.commands import (
+    backup,
+    build,
+    db,
+    decide,
+    demo,
+    log,
+    rollback,
+    run,
+    status,
+    teardown,
+    validate,
+    verify,
+)
 from scripts.errors import UserError
 
-GROUPS = (
-    "db", "demo", "build", "run", "rollback", "backup", "verify", "log", "status", "decide", "validate", "teardown",
-)  # fmt: skip
+# In the order in which a person needs them, which is the order of the help.
+COMMANDS = (demo, build, run, status, backup, rollback, verify, log, decide, validate, teardown, db)
 
 app = typer.Typer(
     name="migrate",
     help="Fill events.canonical_event and campaigns.data_sources from the product's legacy columns: "
     "safely, with a log, an undo and a proof.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _group in GROUPS:
-    if importlib.util.find_spec(f"scripts.commands.{_group}") is not None:
-        importlib.import_module(f"scripts.commands.{_group}").register(app)
+for _command in COMMANDS:
+    _command.register(app)
 
 
 def main() -> None:
@@ -36,11 +50,28 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(error.message, error.exit_code)
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+        _fail("interrupted", 130)
+    except Exception as error:
+        if os.environ.get("MIGRATION_DEBUG"):
+            traceback.print_exc()
+        _fail(f"{_unexpected(error)}. This is a fault of the tool: MIGRATION_DEBUG=1 shows where.", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _unexpected(error: Exception) -> str:
+    """What a person may see of an error that nobody foresaw: the text of the error may quote a row or a secret."""
+    kind = type(error).__name__
+    if isinstance(error, psycopg.Error) and error.sqlstate:
+        return f"the database reports {kind} ({error.sqlstate})"
+    if isinstance(error, OSError):
+        return f"{kind}: {error.strerror or 'no reason given'}{f' ({error.filename})' if error.filename else ''}"
+    return f"an unexpected {kind}"
 
 
 if __name__ == "__main__":

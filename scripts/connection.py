@@ -190,43 +190,75 @@ def _open(database: Database, application_name: str) -> Session:
 
 # What libpq or the server says (in English), what it means, and what to do. The first that matches counts.
 _CAUSES: list[tuple[str, str]] = [
-    (r"could not translate host name|Name or service not known|nodename nor servname|failed to resolve host",
-     "the host name cannot be found. Check the host in {origin}, and that the network or VPN is up"),
-    (r"password authentication failed|no password supplied|SASL authentication failed|Wrong password|SCRAM",
-     "the server refuses the user name or password. Check both in {origin}; " + _ENCODE),
-    (r"no pg_hba\.conf entry",
-     "the server does not accept this user, database or address, or wants TLS. Try sslmode=require in {origin}, "
-     "or ask its administrator for an entry in pg_hba.conf"),
-    (r"Peer authentication failed|Ident authentication failed",
-     "the server takes the operating system's user over a socket, and it is not this database user. "
-     "Check the user in {origin}, or connect by host name"),
+    (
+        r"could not translate host name|Name or service not known|nodename nor servname|failed to resolve host",
+        "the host name cannot be found. Check the host in {origin}, and that the network or VPN is up",
+    ),
+    (
+        r"password authentication failed|no password supplied|SASL authentication failed|Wrong password|SCRAM",
+        "the server refuses the user name or password. Check both in {origin}; " + _ENCODE,
+    ),
+    (
+        r"no pg_hba\.conf entry",
+        "the server does not accept this user, database or address, or wants TLS. Try sslmode=require in {origin}, "
+        "or ask its administrator for an entry in pg_hba.conf",
+    ),
+    (
+        r"Peer authentication failed|Ident authentication failed",
+        "the server takes the operating system's user over a socket, and it is not this database user. "
+        "Check the user in {origin}, or connect by host name",
+    ),
     (r"database \".*\" does not exist", "this database does not exist. Check the database name in {origin}"),
-    (r"role \".*\" does not exist|Tenant or user not found",
-     "this user does not exist. Check the user in {origin} (a Supabase pooler wants postgres.<project>)"),
-    (r"server does not support SSL",
-     "the server does not offer TLS. Set sslmode=prefer in {origin}, or turn TLS on in the server"),
-    (r"certificate|SSL error|sslrootcert|sslmode|SSL connection has been closed|tlsv1|root\.crt|ssl ",
-     "TLS failed. Check sslmode and sslrootcert in {origin} (sslrootcert=system uses the system's certificates; "
-     "verify-full wants the host name that the certificate is for)"),
-    (r"invalid response to SSL negotiation|expected authentication request|invalid length of message"
-     r"|lost synchronization|unsupported frontend protocol|expected SSL response",
-     "what answers there is not PostgreSQL. Check host and port in {origin}"),
-    (r"too many (clients|connections)|remaining connection slots|max clients|MaxClientsInSessionMode",
-     "the server has no room for another connection. Close others and try again"),
-    (r"the database system is (starting up|shutting down|in recovery)",
-     "the server is starting or stopping. Try again in a moment"),
-    (r"timeout expired|connection timeout|timed out",
-     "no answer in time. Check host and port in {origin}, and that no firewall is in the way"),
-    (r"Connection refused|No such file or directory|Is the server running",
-     "nothing answers there. Check host and port in {origin}, and that the server runs"),
-    (r"unsupported startup parameter|unrecognized configuration parameter",
-     "the server or pooler refuses a start-up setting. Leave `options` out of {origin}"),
-    (r"Network is unreachable|No route to host",
-     "the network cannot reach it. Check the network or VPN (a host with only an IPv6 address needs IPv6)"),
-    (r"server closed the connection unexpectedly|connection reset|Connection reset",
-     "the server closed the connection. Check host and port in {origin}, and the server's log"),
-    (r"session is not read-write|server is in hot standby|session is read-only",
-     "the server is a standby. Point {origin} at the primary server"),
+    (
+        r"role \".*\" does not exist|Tenant or user not found",
+        "this user does not exist. Check the user in {origin} (a Supabase pooler wants postgres.<project>)",
+    ),
+    (
+        r"server does not support SSL",
+        "the server does not offer TLS. Set sslmode=prefer in {origin}, or turn TLS on in the server",
+    ),
+    (
+        r"certificate|SSL error|sslrootcert|sslmode|SSL connection has been closed|tlsv1|root\.crt|ssl ",
+        "TLS failed. Check sslmode and sslrootcert in {origin} (sslrootcert=system uses the system's certificates; "
+        "verify-full wants the host name that the certificate is for)",
+    ),
+    (
+        r"invalid response to SSL negotiation|expected authentication request|invalid length of message"
+        r"|lost synchronization|unsupported frontend protocol|expected SSL response",
+        "what answers there is not PostgreSQL. Check host and port in {origin}",
+    ),
+    (
+        r"too many (clients|connections)|remaining connection slots|max clients|MaxClientsInSessionMode",
+        "the server has no room for another connection. Close others and try again",
+    ),
+    (
+        r"the database system is (starting up|shutting down|in recovery)",
+        "the server is starting or stopping. Try again in a moment",
+    ),
+    (
+        r"timeout expired|connection timeout|timed out",
+        "no answer in time. Check host and port in {origin}, and that no firewall is in the way",
+    ),
+    (
+        r"Connection refused|No such file or directory|Is the server running",
+        "nothing answers there. Check host and port in {origin}, and that the server runs",
+    ),
+    (
+        r"unsupported startup parameter|unrecognized configuration parameter",
+        "the server or pooler refuses a start-up setting. Leave `options` out of {origin}",
+    ),
+    (
+        r"Network is unreachable|No route to host",
+        "the network cannot reach it. Check the network or VPN (a host with only an IPv6 address needs IPv6)",
+    ),
+    (
+        r"server closed the connection unexpectedly|connection reset|Connection reset",
+        "the server closed the connection. Check host and port in {origin}, and the server's log",
+    ),
+    (
+        r"session is not read-write|server is in hot standby|session is read-only",
+        "the server is a standby. Point {origin} at the primary server",
+    ),
     (r"Permission denied", "the socket may not be opened. Check the socket folder in {origin} and its permissions"),
 ]
 
@@ -284,9 +316,10 @@ def _behaves_pooled(session: Session, database: Database) -> bool:
             # No room for a second connection: a pooler also invents the process number it tells at the start.
             return bool(own != session.info.backend_pid)
         with other, other.transaction():
-            mark, pid = other.execute(
-                "select current_setting(%s, true), pg_backend_pid()", (_PROBE,)
-            ).fetchone() or (None, None)
+            mark, pid = other.execute("select current_setting(%s, true), pg_backend_pid()", (_PROBE,)).fetchone() or (
+                None,
+                None,
+            )
             if mark == "seen" or pid == own:
                 return True
             return bool(_one(session, "select pg_backend_pid()") != own)

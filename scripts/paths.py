@@ -43,7 +43,5 @@ def state_dir() -> Path:
     except OSError:
         writable = False
     if not writable:
-        raise UserError(
-            f"The folder {folder} cannot be written. Set MIGRATION_STATE_DIR to a folder of yours."
-        )
+        raise UserError(f"The folder {folder} cannot be written. Set MIGRATION_STATE_DIR to a folder of yours.")
     return folder

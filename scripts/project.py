@@ -182,6 +182,15 @@ def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[s
         return code
 
 
+def write_docs(database: Database, folder: Path) -> Path:
+    """Write dbt's documentation of the project and this database as one page; returns the page."""
+    run_dbt(database, ["docs", "generate", "--static"], show=False)
+    page = folder / "index.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(target_dir(database) / "static_index.html", page)
+    return page
+
+
 def run_dbt(database: Database, arguments: Sequence[str], *, show: bool = True) -> int:
     """Run a dbt command with this database's settings; returns its exit code (2: usage or configuration).
 
@@ -460,10 +469,7 @@ def _checksum(parsed: Manifest, found: Target, session: Session) -> str:
     """What the target's views depend on: models, seeds, macros, vars, the source tables' columns and the versions."""
     nodes = _ancestors(parsed, _model_id(parsed, found.model))
     sources = {
-        parent
-        for node in nodes
-        for parent in parsed["parent_map"].get(node, [])
-        if parent.startswith("source.")
+        parent for node in nodes for parent in parsed["parent_map"].get(node, []) if parent.startswith("source.")
     }
     tables = sorted((parsed["sources"][name]["schema"], parsed["sources"][name]["identifier"]) for name in sources)
     package = parsed["metadata"]["project_name"]

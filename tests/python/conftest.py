@@ -1,22 +1,78 @@
-"""A real PostgreSQL for the tests: an empty database for each test that asks for one."""
+"""A real PostgreSQL for the tests: a server of their own, and a database for each test that asks for one."""
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
 
+import oldest_server
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from typer.testing import CliRunner
 
-from scripts import embedded, settings
+from scripts import demo, embedded, locks, project, settings
+from scripts.cli import app
+from scripts.connection import connect
+from scripts.ledger import Ledger
+from scripts.paths import project_dir
 from scripts.settings import Database
+
+DEMO_EVENTS = 400
+
+
+class Cli(Protocol):
+    """Runs the real `migrate` as a process of its own."""
+
+    def __call__(
+        self, *arguments: str, database: Database | None = None, expect: int | None = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state() -> Iterator[Path]:
+    """The tests' own state folder, and none of the settings that the person who runs them may have."""
+    folder = Path(tempfile.mkdtemp(prefix="migrate-test-"))
+    # As root the server runs as another user, who must get in.
+    folder.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("PG", "DBT_", "MIGRATION_")) or name == "DATABASE_URL":
+                patch.delenv(name)
+        patch.setenv("MIGRATION_STATE_DIR", str(folder))
+        patch.setenv("HOME", str(folder / "home"))
+        yield folder
+        embedded.reset()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
-def server() -> str:
+def server(own_state: Path) -> str:
     """A connection string to a server on which databases may be created: TEST_DATABASE_URL, else the embedded one."""
     return os.environ.get("TEST_DATABASE_URL") or embedded.url()
+
+
+@pytest.fixture(scope="session")
+def oldest(own_state: Path) -> Iterator[str]:
+    """A connection string to a server of the oldest PostgreSQL that is supported; skips where it is not installed."""
+    programs = oldest_server.binaries()
+    if programs is None:
+        pytest.skip("the oldest supported PostgreSQL is not installed here")
+    with oldest_server.running(programs) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture(scope="session", params=["embedded", "oldest"])
+def any_server(request: pytest.FixtureRequest) -> str:
+    """The embedded server, then the oldest supported one."""
+    found: str = request.getfixturevalue("server" if request.param == "embedded" else "oldest")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -25,21 +81,126 @@ def make_database(server: str) -> Iterator[Callable[[], Database]]:
     names: list[str] = []
 
     def make() -> Database:
-        name = f"test_{uuid.uuid4().hex[:12]}"
-        with psycopg.connect(server, autocommit=True) as session:
-            session.execute(
-                sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
-            )
-        names.append(name)
-        return settings.from_url(make_conninfo(server, dbname=name), origin="the test")
+        names.append(create_database(server))
+        return on(server, names[-1])
 
     yield make
-    with psycopg.connect(server, autocommit=True) as session:
-        for name in names:
-            session.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+    for name in names:
+        drop_database(server, name)
 
 
 @pytest.fixture
 def database(make_database: Callable[[], Database]) -> Database:
     """An empty database of its own."""
     return make_database()
+
+
+@pytest.fixture
+def any_database(any_server: str) -> Iterator[Database]:
+    """An empty database of its own, on each version of the server."""
+    name = create_database(any_server)
+    yield on(any_server, name)
+    drop_database(any_server, name)
+
+
+@pytest.fixture(scope="session")
+def demo_template(server: str) -> Iterator[str]:
+    """The name of a database with the demo, the ledger and the models, to be copied."""
+    name = create_database(server)
+    fill(on(server, name))
+    yield name
+    drop_database(server, name)
+
+
+@pytest.fixture
+def demo_database(server: str, demo_template: str) -> Iterator[Database]:
+    """A database of its own with the demo, nothing of it migrated, and the models up to date."""
+    name = create_database(server, template=demo_template)
+    yield on(server, name)
+    drop_database(server, name)
+
+
+@pytest.fixture
+def cli() -> Cli:
+    """The real `migrate`, on the database given (else the embedded server); checks the exit code."""
+
+    def run(
+        *arguments: str, database: Database | None = None, expect: int | None = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        given = {"DATABASE_URL": database.conninfo} if database else {}
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "migrate"), *arguments],
+            env={**os.environ, **given, **env},
+            cwd=project_dir(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert expect is None or done.returncode == expect, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def on(server: str, name: str) -> Database:
+    """A database of a server."""
+    return settings.from_url(make_conninfo(server, dbname=name), origin="the test")
+
+
+def create_database(server: str, template: str = "template0") -> str:
+    """Make a database; returns its name."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as session:
+        session.execute(
+            sql.SQL("create database {} encoding 'UTF8' template {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    return name
+
+
+def drop_database(server: str, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    with psycopg.connect(server, autocommit=True) as session:
+        session.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+def fill(database: Database) -> None:
+    """The demo, the ledger, and the models of both commands."""
+    demo.create(database, events=DEMO_EVENTS, seed=7)
+    with connect(database) as session:
+        Ledger(database.schema, settings.source_schema()).ensure(session)
+    with locks.building(database):
+        for command in project.targets(database):
+            project.bring_up_to_date(database, command)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(server: str, demo_template: str) -> Iterator[str]:
+    """The name of a database with the demo, both of its columns written and every model built, to be copied."""
+    name = create_database(server, template=demo_template)
+    database = on(server, name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", database.conninfo)
+        for command in ("events", "campaigns"):
+            done = CliRunner().invoke(app, [command, "--apply", "--yes"])
+            assert done.exit_code == 0, done.output
+    assert project.build(database, exclude=["resource_type:test", "resource_type:unit_test"]) == 0
+    yield name
+    drop_database(server, name)
+
+
+@pytest.fixture(scope="session")
+def migrated_demo(server: str, migrated_template: str) -> Database:
+    """The migrated demo itself. For reading: take `changed_demo` to change something."""
+    return on(server, migrated_template)
+
+
+@pytest.fixture
+def changed_demo(server: str, migrated_template: str) -> Iterator[Database]:
+    """A copy of the migrated demo, to be changed."""
+    name = create_database(server, template=migrated_template)
+    yield on(server, name)
+    drop_database(server, name)
