@@ -29,6 +29,13 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason="pgbouncer is not install
 # Slow enough that something can happen meanwhile.
 SLOW = World(value="case when pg_sleep(0.0004) is not null then e.body end")
 
+# Of this database only: other tests may run on the same server.
+LOCKS = """
+from pg_locks as l
+inner join pg_database as d on d.oid = l.database and d.datname = current_database()
+where l.locktype = 'advisory' and l.granted
+"""
+
 
 class Bouncer:
     """A pgbouncer in front of one database."""
@@ -102,7 +109,9 @@ def in_background() -> Iterator[Callable[[Database, Notes], list[Any]]]:
 
         threads.append(threading.Thread(target=work))
         threads[-1].start()
-        time.sleep(0.6)
+        deadline = time.monotonic() + 30
+        while not _has_begun(database) and time.monotonic() < deadline:
+            time.sleep(0.05)
         became.append(threads[-1])
         return became
 
@@ -111,9 +120,17 @@ def in_background() -> Iterator[Callable[[Database, Notes], list[Any]]]:
         thread.join()
 
 
+def _has_begun(database: Database) -> bool:
+    log = "shop.migration_log"
+    return bool(query(database, f"select to_regclass('{log}') is not null")[0][0]) and bool(
+        query(database, f"select exists (select 1 from {log})")[0][0]
+    )
+
+
 def finished(became: list[Any]) -> Any:
-    became[0].join(60)
-    return became[1]
+    thread = next(item for item in became if isinstance(item, threading.Thread))
+    thread.join(60)
+    return next(item for item in became if item is not thread)
 
 
 def test_a_run_through_the_pooler(database: Database, bouncer: Bouncer) -> None:
@@ -124,7 +141,7 @@ def test_a_run_through_the_pooler(database: Database, bouncer: Bouncer) -> None:
     assert (result.tally.succeeded, result.pending_left) == (500, 0)
     check_books(database, SLOW)
     # Neither a lock nor a setting stays behind in the pool.
-    assert query(database, "select count(*) from pg_locks where locktype = 'advisory'") == [(0,)]
+    assert query(database, f"select count(*) {LOCKS}") == [(0,)]
     with psycopg.connect(bouncer.database.conninfo) as other:
         assert other.execute("show plan_cache_mode").fetchone() == ("auto",)
 
@@ -145,7 +162,7 @@ def test_a_lost_lock_stops_the_run(
 ) -> None:
     create(database, SLOW, 6_000)
     became = in_background(bouncer.database, Notes())
-    query(database, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted")
+    query(database, f"select pg_terminate_backend(l.pid) {LOCKS}")
     error = finished(became)
     assert isinstance(error, UserError)
     assert "lock of this run" in error.message
