@@ -17,6 +17,7 @@ from scripts.settings import Database, is_supabase_transaction_pooler
 OLDEST_VERSION = 15
 CONNECT_SECONDS = 15
 _PROBE = "canonical_migration.probe"
+_POOLER_TRIES = 5
 _ENCODE = "percent-encode special characters of the password in a URL (@ is %40, / is %2F)"
 
 # Whether a database is behind a pooler in transaction mode, asked once for each in a process.
@@ -305,22 +306,33 @@ def _behaves_pooled(session: Session, database: Database) -> bool:
     """Does another connection see this one's setting, or does this one change its server process?
 
     A pooler gives the server process of our last statement to whoever asks next; so the second connection either
-    reads the first one's mark or holds that process while the first one gets another.
+    reads the first one's mark or holds that process while the first one gets another. Where a pooler is busy, a third
+    client may be faster: it leaves its own statement in that process. So a pooler, which invents the process number
+    that it tells at the start, is tried several times.
     """
+    own = _one(session, "select pg_backend_pid()")
+    tries = 1 if own == session.info.backend_pid else _POOLER_TRIES
+    return any(_shares_its_process(session, database) for _ in range(tries))
+
+
+def _shares_its_process(session: Session, database: Database) -> bool:
+    own = _one(session, "select pg_backend_pid()")
     session.execute("select set_config(%s, 'seen', false)", (_PROBE,))
     try:
-        own = _one(session, "select pg_backend_pid()")
         try:
             other = _open(database, "migrate probe")
         except UserError:
-            # No room for a second connection: a pooler also invents the process number it tells at the start.
+            # No room for a second connection: what is left is the invented process number.
             return bool(own != session.info.backend_pid)
         with other, other.transaction():
-            mark, pid = other.execute("select current_setting(%s, true), pg_backend_pid()", (_PROBE,)).fetchone() or (
-                None,
-                None,
-            )
-            if mark == "seen" or pid == own:
+            mark, pid, query = other.execute(
+                "select current_setting(%s, true), pg_backend_pid(), "
+                "(select query from pg_stat_activity where pid = %s)",
+                (_PROBE, own),
+            ).fetchone() or (None, None, None)
+            # An empty query or `<insufficient privilege>` says nothing.
+            used_by_another = bool(query) and not query.startswith("<") and "set_config" not in query
+            if mark == "seen" or pid == own or used_by_another:
                 return True
             return bool(_one(session, "select pg_backend_pid()") != own)
     finally:
