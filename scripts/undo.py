@@ -396,6 +396,9 @@ class _Rollback:
                 self._progress(one)
             else:
                 status = "failed" if total.failed else "done"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            raise
         except psycopg.Error as error:
             known = explain(error, self._database)
             raise UserError(

@@ -74,6 +74,7 @@ def rollback(
             else:
                 note(f"Dry run: nothing was changed. `migrate rollback {str(run.run_id)[:8]} --apply` restores.")
             return
+        note(_title(planned))
         print_table(_table(planned, found, dry_run=True), err)
         where = f"{run.target['schema']}.{run.target['table']}.{run.target['column']}"
         confirm(f"Restore {found.restored:,} values of {where} in {database.label}?", yes=yes)
@@ -108,6 +109,7 @@ def _show(
     if as_json:
         print_json(_as_json(planned, found, run_id, status))
         return
+    out.print(_title(planned), markup=False)
     print_table(_table(planned, found, dry_run=dry_run))
     _list("changed since", found.changed)
     _list("no longer there", found.missing)
@@ -117,10 +119,13 @@ def _show(
         out.print(f"run {run_id}: {status}", markup=False)
 
 
-def _table(planned: Plan, found: Outcome, *, dry_run: bool) -> Table:
+def _title(planned: Plan) -> str:
     run = planned.run
-    title = f"Rollback of run {run.run_id} ({run.command}, {run.started_at:%Y-%m-%d %H:%M} UTC)"
-    table = Table(title=title, box=None, title_justify="left", show_header=False)
+    return f"Rollback of run {run.run_id} ({run.command}, {run.started_at:%Y-%m-%d %H:%M} UTC)"
+
+
+def _table(planned: Plan, found: Outcome, *, dry_run: bool) -> Table:
+    table = Table(box=None, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     table.add_row("rows that the run wrote", f"{found.entries:,}")

@@ -58,12 +58,8 @@ def verify(
 def _show(proof: Proof) -> None:
     run = proof.run
     rows = proof.rows
-    table = Table(
-        title=f"Run {run.run_id} ({run.command}, {run.kind}, {run.status})",
-        box=None,
-        title_justify="left",
-        show_header=False,
-    )
+    out.print(f"Run {run.run_id} ({run.command}, {run.kind}, {run.status})", markup=False)
+    table = Table(box=None, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     table.add_row("batches", f"{proof.batches:,}")

@@ -72,6 +72,24 @@ def test_status_tells_a_crashed_run(session: Session, built: Database) -> None:
         ledger.close_run(session, run_id, "failed")
 
 
+def test_everything_in_the_tools_schema_is_closed(session: Session) -> None:
+    open_tables = session.execute(
+        "select relname from pg_class where relnamespace = 'canonical_migration'::regnamespace "
+        "and relkind in ('r', 'p') and not relrowsecurity"
+    ).fetchall()
+    assert open_tables == []
+    views_of_the_owner = session.execute(
+        "select relname from pg_class where relnamespace = 'canonical_migration'::regnamespace "
+        "and relkind = 'v' and not coalesce(reloptions @> '{security_invoker=true}', false)"
+    ).fetchall()
+    assert views_of_the_owner == []
+    usage = session.execute(
+        "select r.role from unnest(array['anon', 'authenticated']) as r (role) "
+        "where has_schema_privilege(r.role, 'canonical_migration', 'usage')"
+    ).fetchall()
+    assert usage == []
+
+
 def test_teardown_is_refused_while_a_run_is_active(session: Session, built: Database) -> None:
     with psycopg.connect(built.conninfo, autocommit=True) as holder:
         holder.execute("select pg_advisory_lock(%s)", [locks.run_key("public", "events", "canonical_event")])
