@@ -47,7 +47,9 @@ with_candidates as (
         coalesce(found.candidates, '[]') as candidates
     from ambiguous
     cross join lateral (
-        select {{ json_array_of_rows('candidate.document', 'candidate.kind, candidate.provider, candidate.id') }} as candidates
+        select
+            {{ json_array_of_rows('candidate.document', 'candidate.kind, candidate.provider, candidate.id') }}
+                as candidates
         from (
             select
                 'integration' as kind,
@@ -101,7 +103,12 @@ with_candidates as (
                 native.provider,
                 null as id,
                 jsonb_build_object('kind', 'native', 'provider', native.provider) as document
-            from unnest(array['{{ native_providers().keys() | join("', '") }}']) as native (provider)
+            from (
+                values
+                {%- for provider in native_providers() %}
+                ('{{ provider }}'){{ ',' if not loop.last }}
+                {%- endfor %}
+            ) as native (provider)
             where native.provider = any(ambiguous.named_providers)
         ) as candidate
     ) as found
@@ -121,7 +128,8 @@ with_suggestion as (
         case
             when suggestions.suggested_provider is null then null
             -- The events say one thing and the legacy columns another.
-            when suggestions.suggested_provider <> with_candidates.rule_provider then round(suggestions.confidence / 2, 2)
+            when suggestions.suggested_provider <> with_candidates.rule_provider
+                then round(suggestions.confidence / 2, 2)
             else suggestions.confidence
         end as confidence_from_events
     from with_candidates
@@ -190,11 +198,13 @@ described as (
         ) as evidence,
         suggested_provider,
         suggested_integration_id,
-        case
-            when suggested_provider is null then null
-            when suggested_answer is null then 0.00
-            else coalesce(confidence_from_events, 0.80)
-        end::numeric(3, 2) as confidence,
+        cast(
+            case
+                when suggested_provider is null then null
+                when suggested_answer is null then 0.00
+                else coalesce(confidence_from_events, 0.80)
+            end as numeric(3, 2)
+        ) as confidence,
         case
             when suggested_provider is null then null
             when confidence_from_events is not null then 'events'
@@ -205,7 +215,10 @@ described as (
             as settle_command,
         concat(
             campaign_id, ',',
-            coalesce(cast(suggested_integration_id as text), case when suggested_answer is null then 'INTEGRATION_ID' end),
+            coalesce(
+                cast(suggested_integration_id as text),
+                case when suggested_answer is null then 'INTEGRATION_ID' end
+            ),
             ',',
             case when suggested_integration_id is null then suggested_answer end,
             ',,'

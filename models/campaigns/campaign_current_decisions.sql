@@ -57,7 +57,7 @@ newest as (
         campaign_id,
         -- Two rows of the seed with the same date that say different things: nobody knows which is newer.
         count(distinct concat(lower(integration_text), ' ', provider)) > 1 as is_tie,
-        min({{ uuid_value('integration_text') }}::text)::uuid as integration_id,
+        cast(min(cast({{ uuid_value('integration_text') }} as text)) as uuid) as integration_id,
         min(integration_text) as integration_text,
         min(provider) as provider,
         min(note) as note,

@@ -35,7 +35,8 @@ resolved as (
         provider,
         integration_id,
         resolved_by,
-        {{ data_source_element('integration_id', 'provider', 'integration_settings', 'native_config') }} as data_sources,
+        {{ data_source_element('integration_id', 'provider', 'integration_settings', 'native_config') }}
+            as data_sources,
         stored_value,
         -- Always: a migrated value is not in here, and a malformed one only when a person decided what replaces it.
         true as is_pending

@@ -1,4 +1,5 @@
--- What a campaign's own events say about its provider (contract section 7, rule 7). It only suggests; a person confirms.
+-- What a campaign's own events say about its provider (contract section 7, rule 7). They only suggest: a person
+-- confirms.
 -- A model of its own, so that campaign_data_sources never reads events.
 with resolutions as (
     select * from {{ ref('campaign_resolutions') }}

@@ -50,7 +50,8 @@ inspected as (
             from {{ json_elements('campaigns.stored_value') }} as element (document, position)
             cross join lateral (
                 select
-                    coalesce({{ json_kind(json_value('element.document', 'integration_id')) }}, 'null') <> 'null' as has_id,
+                    coalesce({{ json_kind(json_value('element.document', 'integration_id')) }}, 'null') <> 'null'
+                        as has_id,
                     coalesce({{ json_value('element.document', 'legacy') }} = 'true', false) as says_legacy,
                     case
                         when {{ json_kind(json_value('element.document', 'provider')) }} = 'string'
@@ -81,6 +82,7 @@ inspected as (
                 from integrations
                 where integrations.integration_id = read.integration_id
                 -- One at most; said so that each element costs one look at the key and not a scan of the table.
+                order by integrations.integration_id
                 limit 1
             ) as named
                 on true

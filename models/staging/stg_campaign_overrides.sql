@@ -25,7 +25,9 @@ read as (
         end as integration_text,
         coalesce(
             {{ provider_word('provider_text') }},
-            case when {{ is_native(provider_word('integration_text')) }} then {{ provider_word('integration_text') }} end
+            case
+                when {{ is_native(provider_word('integration_text')) }} then {{ provider_word('integration_text') }}
+            end
         ) as provider,
         note,
         decided_at,

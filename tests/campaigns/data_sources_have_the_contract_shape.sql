@@ -24,11 +24,11 @@ elements as (
     from data_sources
     cross join lateral (
         select count(*) as count
-        from {{ json_elements('data_sources.data_sources') }} as element (document, position)
+        from {{ json_elements('data_sources.data_sources') }}
     ) as elements
     cross join lateral (
         select count(*) as count
-        from jsonb_object_keys(data_sources.data_sources -> 0) as key
+        from jsonb_object_keys(data_sources.data_sources -> 0)
     ) as keys
 ),
 
