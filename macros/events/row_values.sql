@@ -136,7 +136,7 @@
 
 {% macro postgres__array_sum(document, path, key) -%}
     (
-        select sum({{ number_value(json_text('element.value', key)) }})
+        select {{ computed_number('sum(' ~ number_value(json_text('element.value', key)) ~ ')') }}
         from jsonb_array_elements(
             case when jsonb_typeof({{ json_value(document, path) }}) = 'array' then {{ json_value(document, path) }} end
         ) as element (value)

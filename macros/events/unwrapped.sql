@@ -94,5 +94,5 @@
 {%- endmacro %}
 
 {% macro postgres__parsed_json(expression) -%}
-    {{ target.schema }}.parse_json({{ expression }})
+    {{ tool_function('parse_json', expression) }}
 {%- endmacro %}

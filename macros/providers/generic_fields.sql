@@ -26,7 +26,7 @@
         select
             r.*,
             case
-                when e.provider = 'gumroad' then trim_scale(r.minor_price * {{ minor_unit('r.currency') }})
+                when e.provider = 'gumroad' then {{ computed_number('r.minor_price * ' ~ minor_unit('r.currency')) }}
                 else r.major_amount
             end as amount
         from (

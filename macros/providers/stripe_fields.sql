@@ -27,8 +27,8 @@
             r.*,
             case
                 when r.is_object or r.plain_amount is null
-                    then trim_scale(r.minor_amount * {{ stripe_unit('r.currency') }})
-                when r.is_condensed then trim_scale(r.plain_amount * 100 * {{ stripe_unit('r.currency') }})
+                    then {{ computed_number('r.minor_amount * ' ~ stripe_unit('r.currency')) }}
+                when r.is_condensed then {{ computed_number('r.plain_amount * 100 * ' ~ stripe_unit('r.currency')) }}
                 else r.plain_amount
             end as amount
         from (

@@ -17,7 +17,7 @@
         ) as v
         where
             {{ is_no_placeholder('v.value', placeholders()) }}
-            and (v.value collate "C" ~ '[A-Za-z]' or v.value collate "C" ~ '[{{ letters() }}]')
+            and (v.value collate "C" ~ '[A-Za-z]' or {{ tool_function('has_letter', 'v.value') }})
             -- An e-mail address, or an object that a writer put into a text column.
             and (position('@' in v.value) = 0 or v.value collate "C" ~ '\s')
             and left(v.value, 1) not in ('{', '[')

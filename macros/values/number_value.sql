@@ -22,8 +22,7 @@
                                 and length(split_part(v.value, '.', 2)) <= 10
                                 then trim_scale(cast(v.value as numeric))
                         end
-                when {{ is_number('v.value') }}
-                    then trim_scale(cast(regexp_replace(v.value collate "C", '[^0-9.+-]', '', 'g') as numeric))
+                else {{ tool_function('number_in_text', 'v.value') }}
             end
         from (
             select {{ expression }} as value
@@ -44,15 +43,27 @@
 
 {% macro postgres__currency_in_amount(expression) -%}
     (
-        select upper(substring(v.value collate "C" from '[A-Za-z]{3}'))
+        select {{ tool_function('currency_in_text', 'v.value') }}
         from (
             select {{ expression }} as value
             offset 0
         ) as v
-        where
-            v.value collate "C" ~ '[A-Za-z]'
-            and {{ is_number('v.value') }}
+        where v.value collate "C" ~ '[A-Za-z]'
     )
+{%- endmacro %}
+
+
+{#-
+    Purpose: the bodies of the functions that read a number, and a currency, from text that is not plain digits.
+    Input:   nothing.
+    Output:  SQL.
+-#}
+{% macro number_in_text_body() -%}
+    select case when {{ is_number('value') }} then trim_scale(regexp_replace(value collate "C", '[^0-9.+-]', '', 'g')::numeric) end
+{%- endmacro %}
+
+{% macro currency_in_text_body() -%}
+    select case when {{ is_number('value') }} then upper(substring(value collate "C" from '[A-Za-z]{3}')) end
 {%- endmacro %}
 
 

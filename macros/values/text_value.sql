@@ -10,7 +10,7 @@
 {%- endmacro %}
 
 {% macro postgres__text_value(expression) -%}
-    nullif(btrim({{ expression }}, {{ white_space() }}), '')
+    {{ tool_function('trimmed', expression) }}
 {%- endmacro %}
 
 
