@@ -161,7 +161,7 @@ def test_the_newest_counts_and_can_be_taken_back(built: Database, session: Sessi
 def test_a_newer_row_of_the_seed_wins_and_is_said(built: Database, session: Session, world: World) -> None:
     campaign = world.campaign()
     world.session.execute(
-        f"insert into {built.schema}.campaign_overrides (campaign_id, provider, decided_at)"  # noqa: S608
+        f"insert into {built.schema}.campaign_overrides (campaign_id, provider, decided_at)"
         " values (%s, 'testimonials', now() + interval '1 day')",
         (str(campaign),),
     )
