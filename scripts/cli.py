@@ -22,6 +22,7 @@ from scripts.commands import (
     validate,
     verify,
 )
+from scripts.connection import explain
 from scripts.errors import UserError
 
 # In the order in which a person needs them, which is the order of the help.
@@ -54,6 +55,9 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except Exception as error:
+        explained = explain(error) if isinstance(error, psycopg.Error) else None
+        if explained is not None:
+            _fail(explained.message, explained.exit_code)
         if os.environ.get("MIGRATION_DEBUG"):
             traceback.print_exc()
         _fail(f"{_unexpected(error)}. This is a fault of the tool: MIGRATION_DEBUG=1 shows where.", 1)

@@ -132,13 +132,15 @@ def check_server(session: Session, database: Database) -> None:
         )
 
 
-def explain(error: psycopg.Error, database: Database) -> UserError | None:
+def explain(error: psycopg.Error, database: Database | None = None) -> UserError | None:
     """What a person can do about an error of the database, or None when it is not one of the expected.
 
     Only names of objects come from the server's message: its detail may quote a row.
     """
     state = error.sqlstate or ""
     primary = error.diag.message_primary or ""
+    if database is None:
+        database = Database(conninfo="", label="the database", origin="the settings")
     where = database.label
     if state == "42501" and "row-level security" in primary:
         return UserError(

@@ -454,15 +454,29 @@ def _descendants(parsed: Manifest, names: Iterable[str]) -> set[str]:
 
 def _existing(parsed: Manifest, session: Session) -> set[str]:
     """The nodes whose relation is in the database."""
-    nodes = {name: node for name, node in parsed["nodes"].items() if _is_built(node)}
-    names = {name: sql.Identifier(node["schema"], node["alias"]).as_string(None) for name, node in nodes.items()}
+    nodes = {name: (node["schema"], node["alias"]) for name, node in parsed["nodes"].items() if _is_built(node)}
+    there = {(schema, relation) for schema, relation, _ in _relations(session, nodes.values())}
+    return {name for name, relation in nodes.items() if relation in there}
+
+
+def _relations(session: Session, names: Iterable[tuple[str, str]]) -> list[tuple[str, str, bool]]:
+    """Those of the relations (schema, name) that exist, and whether row level security hides rows of them.
+
+    Asked of the catalog by name: to_regclass fails where the role may not use the schema.
+    """
+    wanted = sorted(set(names))
     with session.cursor() as cursor:
         cursor.execute(
-            "select r.name from unnest(%s::text[]) as r (name) where to_regclass(r.name) is not null",
-            (list(names.values()),),
+            """
+            select n.nspname::text, c.relname::text, row_security_active(c.oid)
+            from unnest(%s::text[], %s::text[]) as t (schema_name, relation_name)
+            inner join pg_namespace as n on t.schema_name = n.nspname
+            inner join pg_class as c on n.oid = c.relnamespace and t.relation_name = c.relname
+            order by 1, 2
+            """,
+            ([schema for schema, _ in wanted], [name for _, name in wanted]),
         )
-        there = {row[0] for row in cursor.fetchall()}
-    return {name for name, relation in names.items() if relation in there}
+        return [(row[0], row[1], row[2]) for row in cursor.fetchall()]
 
 
 def _checksum(parsed: Manifest, found: Target, session: Session) -> str:
@@ -539,16 +553,8 @@ def _refuse_hidden_rows(session: Session, parsed: Manifest, database: Database) 
     """Behind a pooler in transaction mode dbt's sessions cannot set row_security = off: ask the tables instead."""
     if not session.transaction_pooling:
         return
-    names = [
-        sql.Identifier(source["schema"], source["identifier"]).as_string(None) for source in parsed["sources"].values()
-    ]
-    with session.cursor() as cursor:
-        cursor.execute(
-            "select r.name from unnest(%s::text[]) as r (name) "
-            "where to_regclass(r.name) is not null and row_security_active(to_regclass(r.name)) order by 1",
-            (names,),
-        )
-        hidden = [row[0] for row in cursor.fetchall()]
+    tables = [(source["schema"], source["identifier"]) for source in parsed["sources"].values()]
+    hidden = [f"{schema}.{table}" for schema, table, active in _relations(session, tables) if active]
     if hidden:
         raise UserError(
             f"Row level security hides rows of {', '.join(hidden)} from this role. Connect to {database.label} as the "
