@@ -305,11 +305,7 @@ def _raised(result: dict[str, Any]) -> str | None:
 def _finding(suite: Suite, expectation: Expect, result: dict[str, Any], session: Session) -> Finding:
     raised = _raised(result)
     if raised is not None:
-        raise UserError(
-            f"{suite.title}: the expectation about {expectation.arguments.get('column')} could not be evaluated: "
-            f"{_first_line(raised)}. Run `migrate build`; if it happens again, raise MIGRATION_STATEMENT_TIMEOUT.",
-            exit_code=1,
-        )
+        raise _not_evaluated(suite, expectation, raised)
     details = result.get("result") or {}
     of: int | None
     if suite.id_column is None:
@@ -328,6 +324,24 @@ def _finding(suite: Suite, expectation: Expect, result: dict[str, Any], session:
         count=count,
         of=of,
         examples=examples,
+    )
+
+
+def _not_evaluated(suite: Suite, expectation: Expect, raised: str) -> UserError:
+    reason = _first_line(raised)
+    if "row-level security" in reason:
+        remedy = "The role would see only part of the rows: connect as their owner or as a role with BYPASSRLS."
+    elif "statement timeout" in reason:
+        remedy = "Raise MIGRATION_STATEMENT_TIMEOUT."
+    elif "lock timeout" in reason:
+        remedy = "Another session holds a lock: try again when it is done, or raise MIGRATION_LOCK_TIMEOUT."
+    elif "permission denied" in reason:
+        remedy = "Grant this to the role, or connect as another."
+    else:
+        remedy = "Run `migrate build`, then try again."
+    return UserError(
+        f"{suite.title}: the expectation about {expectation.arguments.get('column')} could not be evaluated: "
+        f"{reason}. {remedy}"
     )
 
 
