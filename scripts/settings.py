@@ -244,10 +244,12 @@ def _from_profile(profile: str | None, target: str | None) -> Database | None:
 
 def _render(path: Path, raw: dict[str, Any], name: str, target: str | None) -> tuple[Any, int, str]:
     """dbt's own reading of a profile, so that env_var() and filters mean what they mean in dbt."""
+    from dbt.adapters.postgres.connections import PostgresCredentials
     from dbt.config.profile import Profile
     from dbt.config.renderer import ProfileRenderer
     from dbt_common.clients.system import get_env
     from dbt_common.context import set_invocation_context
+    from dbt_common.dataclass_schema import ValidationError
     from dbt_common.exceptions import DbtRuntimeError
 
     outputs = (raw.get(name) or {}).get("outputs") if isinstance(raw.get(name), dict) else None
@@ -265,21 +267,30 @@ def _render(path: Path, raw: dict[str, Any], name: str, target: str | None) -> t
         os.environ[SOCKET_VARIABLE] = str(embedded.status().socket_dir)
     set_invocation_context(get_env())
     try:
-        found = Profile.from_raw_profiles(raw, name, ProfileRenderer(dbt_vars()), target_override=target)
-    except DbtRuntimeError as error:
-        # A missing variable is named by dbt; anything else may quote a value of the profile.
+        target_name, values = Profile.render_profile(raw[name], name, target, ProfileRenderer(dbt_vars()))
+        threads = values.pop("threads", DEFAULT_THREADS)
+        kind = values.pop("type", None)
+        if kind != "postgres":
+            raise UserError(
+                f"Profile {name!r}, target {target_name!r} in {path} is for {kind}. "
+                "The tool writes to PostgreSQL: choose a target of type postgres."
+            )
+        values = PostgresCredentials.translate_aliases(values)
+        PostgresCredentials.validate(values)
+        return PostgresCredentials.from_dict(values), int(threads), target_name
+    except (DbtRuntimeError, ValidationError, TypeError, ValueError) as error:
+        # A missing variable or key is named; anything else may quote a value of the profile.
         text = str(error)
         missing = re.search(r"Env var required but not provided: '([^']*)'", text)
-        reason = f"it needs the environment variable {missing.group(1)}" if missing else "a value in it is not valid"
+        lacking = re.search(r"'([a-z_]+)' is a required property", text)
+        reason = "a value in it is not valid"
+        if missing:
+            reason = f"it needs the environment variable {missing.group(1)}"
+        elif lacking:
+            reason = f"it lacks {lacking.group(1)}"
         raise UserError(
             f"Profile {name!r} in {path} cannot be used: {reason}. `dbt debug` shows more; see profiles.yml.example."
         ) from None
-    if found.credentials.type != "postgres":
-        raise UserError(
-            f"Profile {name!r}, target {found.target_name!r} in {path} is for {found.credentials.type}. "
-            "The tool writes to PostgreSQL: choose a target of type postgres."
-        )
-    return found.credentials, found.threads, found.target_name
 
 
 def _libpq(credentials: Any) -> dict[str, Any]:
