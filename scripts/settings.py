@@ -276,6 +276,9 @@ def _render(path: Path, raw: dict[str, Any], name: str, target: str | None) -> t
                 "The tool writes to PostgreSQL: choose a target of type postgres."
             )
         values = PostgresCredentials.translate_aliases(values)
+        # dbt takes a password that it cannot render as it stands: a variable that is missing would be the password.
+        if unset := re.search(r"env_var\(\s*'([^']*)'|env_var\(\s*\"([^\"]*)\"", str(values.get("password"))):
+            raise ValueError(f"Env var required but not provided: '{unset.group(1) or unset.group(2)}'")
         PostgresCredentials.validate(values)
         return PostgresCredentials.from_dict(values), int(threads), target_name
     except (DbtRuntimeError, ValidationError, TypeError, ValueError) as error:
