@@ -58,7 +58,7 @@ validate: .venv/installed  ## check the result with Great Expectations and build
 
 lock: .venv/installed  ## pin the newest packages that suit pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras --upgrade -o requirements.lock
 
 clean:  ## stop the embedded PostgreSQL and remove everything that was generated
 	-@test ! -x $(MIGRATE) || $(CLEAN) $(MIGRATE) db reset --yes
