@@ -404,7 +404,8 @@ def _log(names: Names) -> Suite:
     l.completed_at,
     l.started_at,
     coalesce(l.completed_at >= l.started_at, true) as ends_after_it_began,
-    l.dry_run or coalesce(l.records_processed = l.records_succeeded + l.records_failed, false) as rows_add_up,
+    coalesce(l.dry_run, false) or coalesce(l.records_processed = l.records_succeeded + l.records_failed, false)
+        as rows_add_up,
     coalesce(l.dry_run, false) = (coalesce(l.kind, 'apply') = 'dry_run') as says_what_it_was,
     case when coalesce(l.dry_run, false) then 0 else greatest(coalesce(l.records_failed, 0) - settled.rows, 0) end
         as failed_rows
