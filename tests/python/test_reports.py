@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from psycopg.types.json import Jsonb
 
@@ -160,3 +162,39 @@ def test_templates_may_hold_anything_or_be_missing(changed_demo: Database) -> No
     ask(database, "drop table templates cascade")
     assert project.build(database, ["stg_templates", "template_readiness"], exclude=["resource_type:unit_test"]) == 0
     assert ask(database, "select count(*) from template_readiness") == [(0,)]
+
+
+def test_the_analyses_run_and_the_rollback_by_hand_restores_the_run(
+    changed_demo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = changed_demo
+    run, written = ask(
+        database,
+        "select r.run_id::text, sum(l.records_succeeded) from migration_runs as r "
+        "inner join migration_log as l using (run_id) where r.kind = 'apply' and r.command = 'events' group by 1",
+    )[0]
+    monkeypatch.setenv("MIGRATION_VARS", json.dumps({"run_id": run}))
+    project.run_dbt(database, ["compile", "--select", "path:analyses"], show=False)
+    folder = project.target_dir(database) / "compiled" / "canonical_migration" / "analyses"
+    compiled = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.sql")}
+
+    # Campaigns without sources are those that a person has to settle; only they may be left.
+    assert all(row[3] for row in ask(database, compiled["campaigns_without_sources"]))
+    assert ask(database, compiled["recent_events_without_canonical_event"]) == [(0, 0)]
+    orphaned = ask(database, "select integration_id from orphaned_integrations")
+    assert {row[0] for row in ask(database, compiled["integrations_without_campaign"])} == {row[0] for row in orphaned}
+    progress = {row[0]: row[1:] for row in ask(database, compiled["migration_progress"])}
+    total, migrated, pending = progress["events of the last 30 days"]
+    assert (migrated, pending) == (total, 0)
+
+    with connect(database) as session:
+        session.execute(compiled["backup"])  # type: ignore[arg-type]
+    copies = ask(
+        database,
+        "select relname, relrowsecurity from pg_class where relname ~ '_backup_' and relkind = 'r' order by 1",
+    )
+    assert [(name.partition("_")[0], closed) for name, closed in copies] == [("campaigns", True), ("events", True)]
+
+    with connect(database) as session:
+        session.execute(compiled["rollback"] + "\ncommit;")  # type: ignore[arg-type]
+    assert ask(database, "select sum(pending) from migration_preview") == [(written,)]
