@@ -7,6 +7,7 @@ and sweeps at the end for rows that moved or arrived meanwhile.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -66,6 +67,10 @@ class Observer(Protocol):
         """Something a person should know: a retry, a reconnection, a failed row."""
 
 
+# Types whose values may be stored out of line and be large.
+_LARGE = re.compile(r"jsonb?|text|bytea|xml|character varying|.*\[\]$")
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run needs to know of its target's table, looked up once."""
@@ -77,6 +82,7 @@ class Plan:
     key_is_uuid: bool
     tenant_may_be_null: bool
     has_triggers: bool = False  # that fire before a row is updated
+    toast_ids: bool = False  # the server tells which stored value a column points to (17 and later)
     vocabulary: frozenset[str] = frozenset()  # words that error messages may keep
 
     def statement(self, leaf: Leaf, *, skip: bool = False) -> sql.Composed:
@@ -129,11 +135,11 @@ with written as (
         limit $3::bigint
     ) as v
     cross join lateral (
-        select {before} as fingerprint
+        select {columns}
         from {table} as o
         where o.ctid = v.location
         offset 0
-    ) as b
+    ) as o
     where
         t.ctid = v.location
         and t.ctid >= v.location
@@ -148,20 +154,20 @@ with written as (
         v.previous,
         pg_column_size(t.{target_column}) as bytes,
         jsonb_hash_extended(t.{target_column}, 0) as written,
-        b.fingerprint as before,
-        {after} as after
+        {changed} as changed,
+        {fingerprint} as fingerprint
 ),
 
 totals as materialized (
     select
         count(*) as n,
-        count(*) filter (where w.before is distinct from w.after) as changed,
+        count(*) filter (where w.changed) as changed,
         coalesce(sum(w.bytes), 0) as bytes,
         {ids} as ids,
         {keys} as keys,
         array_agg(w.previous) as previous,
         array_agg(w.written) as written,
-        array_agg(w.after) as fingerprints
+        array_agg(w.fingerprint) as fingerprints
     from written as w
 ),
 
@@ -209,8 +215,9 @@ cross join members as m
             of_leaf=of_leaf,
             tenant=tenant,
             skip=sql.SQL("and m.{}::text <> all($8::text[])").format(name["model_key"]) if skip else sql.SQL(""),
-            before=fingerprint_sql(self.columns, "o"),
-            after=fingerprint_sql(self.columns, "t"),
+            columns=sql.SQL(", ").join(sql.Identifier("o", column.name) for column in self.columns),
+            changed=self._changed(),
+            fingerprint=fingerprint_sql(self.columns, "t"),
             ids=sql.SQL(ids),
             keys=sql.SQL(keys),
             undo=self.ledger.undo_table,
@@ -222,6 +229,28 @@ cross join members as m
             migration_type=target.migration_type,
             **name,
         )
+
+    def _changed(self) -> sql.Composable:
+        """Whether any column but the target differs between the row before (o) and after (t), bit by bit.
+
+        A value that is stored out of line is the same when it is the same stored value: a large payload is not read
+        (PostgreSQL 17 can tell; before, it is read and compared).
+        """
+        if not self.columns:
+            return sql.SQL("false")
+        sides: dict[str, list[sql.Composable]] = {"o": [], "t": []}
+        for column in self.columns:
+            for side, values in sides.items():
+                value = sql.Identifier(side, column.name)
+                if self.toast_ids and _LARGE.match(column.type):
+                    ids = [
+                        sql.SQL("pg_column_toast_chunk_id({})").format(sql.Identifier(x, column.name)) for x in sides
+                    ]
+                    values.append(sql.SQL("case when {} = {} then null else {} end").format(*ids, value))
+                else:
+                    values.append(value)
+        rows = [sql.SQL("row({})").format(sql.SQL(", ").join(values)) for values in sides.values()]
+        return sql.SQL("pg_catalog.record_image_ne({}, {})").format(*rows)
 
     def trial_statement(self, leaf: Leaf) -> sql.Composed:
         """An update of a range's pending rows that returns the names of the columns that changed beside the target.
