@@ -4,7 +4,7 @@
     Output:  ranges of code points. `[[:alpha:]]` depends on the database's locale (in the C locale no letter
              outside ASCII is one), and a canonical value must not.
     Source:  Unicode 14 general category L*; neighbouring ranges are joined over marks and unassigned code
-             points. Made from Python's unicodedata; the test `letters_of_every_script` compares both.
+             points. Made from Python's unicodedata; `tests/python/test_letters.py` compares both.
 -#}
 {% macro letters() -%}
     {{ return('A-Za-z' ~ [
