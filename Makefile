@@ -1,4 +1,4 @@
-.PHONY: help demo test lint build docs validate lock clean
+.PHONY: help demo test bench lint build docs validate lock clean
 
 # What a person may set: the Python to start from, and DATABASE_URL (see README.md).
 PYTHON ?= python3
@@ -39,6 +39,9 @@ test: lint  ## lint, dbt build from an empty database, pytest
 	$(CLEAN) $(MIGRATE) db stop
 	$(CLEAN) $(BIN)/python -m pytest
 
+bench: .venv/installed  ## measure the write-back: make bench ROWS=100000 ROUNDS=3 JSON=bench.json
+	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(BENCH)
+
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,4 +66,5 @@ lock: .venv/installed  ## pin the newest packages that suit pyproject.toml
 clean:  ## stop the embedded PostgreSQL and remove everything that was generated
 	-@test ! -x $(MIGRATE) || $(CLEAN) $(MIGRATE) db reset --yes
 	-@test ! -x $(MIGRATE) || $(CLEAN) MIGRATION_STATE_DIR=$(CURDIR)/.state/test $(MIGRATE) db reset --yes
+	-@test ! -x $(MIGRATE) || $(CLEAN) MIGRATION_STATE_DIR=$(CURDIR)/.state/bench $(MIGRATE) db reset --yes
 	rm -rf .venv .state target logs site gx build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

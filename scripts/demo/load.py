@@ -68,7 +68,7 @@ def events(plan: Plan, world: World, evidence: list[tuple[str, Columns]]) -> Ite
         v.created = planned.created
         v.row_id = v.uuid()
         v.site = by_share[int(v.random() * len(by_share))]
-        yield shape, _tuple(v, shape, {**shape.make(v), **planned.fixed} if planned.fixed else shape.make(v))
+        yield shape, event_row(v, shape, {**shape.make(v), **planned.fixed} if planned.fixed else shape.make(v))
 
 
 def timeline(plan: Plan, evidence: list[tuple[str, Columns]]) -> Iterator[Planned]:
@@ -115,7 +115,8 @@ def _weighted(items: list[Any], weights: list[float]) -> list[Any]:
     return [item for item, weight in zip(items, weights, strict=True) for _ in range(max(1, round(weight * 100)))]
 
 
-def _tuple(v: Values, shape: Shape, row: Columns) -> tuple[Any, ...]:
+def event_row(v: Values, shape: Shape, row: Columns) -> tuple[Any, ...]:
+    """What goes into EVENT_COLUMNS for the columns that a shape made; `v` knows row id, site and time."""
     get = row.get
     created = v.created.isoformat() if shape.created == "" else shape.created
     updated = v.created.isoformat()

@@ -1,0 +1,189 @@
+"""What is measured: the floor, the tool, and what people write by hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from scripts.bench import client
+from scripts.bench.client import Memory
+from scripts.connection import connect
+from scripts.settings import Database
+from scripts.writeback import SETTINGS
+
+CHUNK = 1_000
+_NOWHERE = UUID(int=0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One measurement: rows written, and how long that took in seconds."""
+
+    rows: int
+    seconds: float
+    command_seconds: float | None = None  # of the whole command, where there is one
+    memory: Memory | None = None  # of the process that did it, where it is one of its own
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`run` writes a table that nothing was written to yet, or about `sample` of its rows."""
+
+    name: str
+    title: str
+    run: Callable[[Database, int], Outcome]
+    sampled: bool = False
+
+
+def _floor(database: Database, sample: int) -> Outcome:
+    """One bare statement over the whole table."""
+    with connect(database, application_name="bench floor") as session:
+        # Of the tool's settings those that matter here; the others are about the plan of a single batch.
+        session.execute(f"set statement_timeout = 0; set work_mem = '{SETTINGS['work_mem']}'")
+        session.execute(f"set synchronous_commit = '{SETTINGS['synchronous_commit']}'")
+        return _bare_update(session, database)
+
+
+def _floor_default(database: Database, sample: int) -> Outcome:
+    """The same as anybody's psql would run it."""
+    with psycopg.connect(database.conninfo, autocommit=True) as session:
+        session.execute("set statement_timeout = 0")
+        return _bare_update(session, database)
+
+
+def _bare_update(session: psycopg.Connection[Any], database: Database) -> Outcome:
+    began = time.perf_counter()
+    written = session.execute(
+        sql.SQL(
+            "update public.events as e set canonical_event = v.canonical_event from {} as v where v.event_id = e.id"
+        ).format(_view(database))
+    ).rowcount
+    return Outcome(written, time.perf_counter() - began)
+
+
+def _apply(database: Database, sample: int) -> Outcome:
+    """`migrate events --apply` as a process of its own; the write phase is taken from its log."""
+    began = time.perf_counter()
+    watch = client.run(database, "events", "--apply", "--yes", "--no-build")
+    whole = time.perf_counter() - began
+    with connect(database, application_name="bench") as session:
+        row: Any = session.execute(
+            "select coalesce(sum(records_succeeded), 0)::bigint, extract(epoch from min(started_at))::float8, "
+            "extract(epoch from max(completed_at))::float8 from public.migration_log where kind = 'apply'"
+        ).fetchone()
+    rows, first, last = row
+    return Outcome(rows, last - first, whole, watch.between(first, last))
+
+
+def _row_by_row(database: Database, sample: int) -> Outcome:
+    """An update for every row with a commit of its own: what the tool being replaced does, without its HTTP.
+
+    The values come from the view, a page at a time.
+    """
+    written = 0
+    with connect(database, application_name="bench rows") as session:
+        began, last = time.perf_counter(), _NOWHERE
+        while written < sample:
+            page = _page(session, database, last)
+            if not page:
+                break
+            for key, value in page:
+                session.execute("update public.events set canonical_event = %s where id = %s", [value, key])
+            written, last = written + len(page), page[-1][0]
+        return Outcome(written, time.perf_counter() - began)
+
+
+def _page(session: psycopg.Connection[Any], database: Database, last: UUID) -> list[tuple[UUID, str]]:
+    rows: list[tuple[UUID, str]] = session.execute(
+        sql.SQL(
+            "select v.event_id, v.canonical_event::text from {} as v where v.event_id in "
+            "(select id from public.events where id > %s order by id limit %s) order by v.event_id"
+        ).format(_view(database)),
+        [last, CHUNK],
+    ).fetchall()
+    return rows
+
+
+def _python(database: Database, sample: int) -> Outcome:
+    """Read in chunks, map in Python, write with executemany and a commit for each chunk.
+
+    The mapping is far smaller than the models', so this is the cost of the way there and back alone.
+    """
+    written = 0
+    with psycopg.connect(database.conninfo) as session:
+        began, last = time.perf_counter(), _NOWHERE
+        while written < sample:
+            rows = session.execute(
+                "select id, event_type, event_data, user_name, created_at from public.events "
+                "where id > %s order by id limit %s",
+                [last, CHUNK],
+            ).fetchall()
+            if not rows:
+                break
+            with session.cursor() as cursor:
+                cursor.executemany(
+                    "update public.events set canonical_event = %s where id = %s",
+                    [(_mapped(*row), row[0]) for row in rows],
+                )
+            session.commit()
+            written, last = written + len(rows), rows[-1][0]
+        return Outcome(written, time.perf_counter() - began)
+
+
+def _mapped(key: UUID, kind: str | None, data: Any, name: str | None, created: Any) -> str:
+    return json.dumps(
+        {
+            "event_id": str(key),
+            "provider_event_type": kind,
+            "timestamp": str(created),
+            "payload": data,
+            "normalized": {"template.user_name": name or "Someone", "meta.event_type": kind},
+        }
+    )
+
+
+def _keyset(database: Database, sample: int) -> Outcome:
+    """Batches of 1,000 keys joined to the view by key, as backfill libraries do."""
+    written = 0
+    with connect(database, application_name="bench keyset") as session:
+        began, last = time.perf_counter(), _NOWHERE
+        while written < sample:
+            row = session.execute(
+                "select id from (select id from public.events where id > %s order by id limit %s) as k "
+                "order by id desc limit 1",
+                [last, CHUNK],
+            ).fetchone()
+            if row is None:
+                break
+            written += session.execute(
+                sql.SQL(
+                    "update public.events as e set canonical_event = v.canonical_event from {} as v "
+                    "where v.event_id = e.id and e.id > %s and e.id <= %s"
+                ).format(_view(database)),
+                [last, row[0]],
+            ).rowcount
+            last = row[0]
+        return Outcome(written, time.perf_counter() - began)
+
+
+def _view(database: Database) -> sql.Identifier:
+    return sql.Identifier(database.schema, "canonical_events")
+
+
+#: The first is what all others are compared with.
+ALL = (
+    Contender("floor", "floor: one bare update, the tool's settings", _floor),
+    Contender("floor_default", "floor with default settings", _floor_default),
+    Contender("apply", "migrate events --apply", _apply),
+    Contender("keyset", "batches of 1,000 keys joined to the view", _keyset, sampled=True),
+    Contender("row_by_row", "one update and commit per row", _row_by_row, sampled=True),
+    Contender("python", "read, map in Python, executemany", _python, sampled=True),
+)
+FLOOR = ALL[0]
