@@ -54,7 +54,7 @@
 
 
 {#-
-    Purpose: the bodies of the functions that read a number, and a currency, from text that is not plain digits.
+    Purpose: the body of the function that reads a number from text that is not plain digits.
     Input:   nothing.
     Output:  SQL.
 -#}
@@ -62,6 +62,12 @@
     select case when {{ is_number('value') }} then trim_scale(regexp_replace(value collate "C", '[^0-9.+-]', '', 'g')::numeric) end
 {%- endmacro %}
 
+
+{#-
+    Purpose: the body of the function that reads a currency from the text of an amount.
+    Input:   nothing.
+    Output:  SQL.
+-#}
 {% macro currency_in_text_body() -%}
     select case when {{ is_number('value') }} then upper(substring(value collate "C" from '[A-Za-z]{3}')) end
 {%- endmacro %}

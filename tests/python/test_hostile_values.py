@@ -216,7 +216,8 @@ def prepared(database: Database) -> Database:
             create table public.events (
                 id uuid primary key, website_id uuid not null, integration_id uuid, integration_type text,
                 event_type text, source text, event_data jsonb not null, message_template text,
-                user_name text, user_email text, user_location text, page_url text, created_at timestamptz, canonical_event jsonb default '{}'
+                user_name text, user_email text, user_location text, page_url text, created_at timestamptz,
+                canonical_event jsonb default '{}'
             )
         """)
     project.bring_up_to_date(database, "events")
