@@ -27,7 +27,7 @@ SAMPLE_ROWS = 100
 #: Beyond this many rows, `--apply` shows how they are spread by a sample; a dry run counts each of them.
 COUNTED_ROWS = 20_000
 #: A run takes this much longer than making the values alone (the update, log, undo and fingerprints).
-WRITE_FACTOR = 2.0
+WRITE_FACTOR = 1.75
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The write-back engine through a pooler in transaction mode. Skipped where there is no pgbouncer."""
+"""The write-back engine through a pooler in transaction mode: pgbouncer where there is one, else a small stand-in."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pooler import pooled
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from writeback_world import MODEL_SCHEMA, Notes, World, apply, check_books, create, opened, pending, query
 
@@ -24,7 +25,6 @@ from scripts.errors import RunInProgress, UserError
 from scripts.settings import Database
 
 BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-pytestmark = pytest.mark.skipif(BINARY is None, reason="pgbouncer is not installed")
 
 # Slow enough that something can happen meanwhile.
 SLOW = World(value="case when pg_sleep(0.0004) is not null then e.body end")
@@ -87,9 +87,25 @@ class Bouncer:
 
 @pytest.fixture
 def bouncer(database: Database) -> Iterator[Bouncer]:
+    """A real pgbouncer."""
+    if BINARY is None:
+        pytest.skip("pgbouncer is not installed")
     made = Bouncer(database)
     made.start()
     yield made
+    made.remove()
+
+
+@pytest.fixture
+def through(database: Database) -> Iterator[Database]:
+    """The database through a pooler of either kind."""
+    if BINARY is None:
+        with pooled(database.conninfo, size=4) as conninfo:
+            yield replace(database, conninfo=conninfo)
+        return
+    made = Bouncer(database)
+    made.start()
+    yield made.database
     made.remove()
 
 
@@ -133,35 +149,35 @@ def finished(became: list[Any]) -> Any:
     return next(item for item in became if item is not thread)
 
 
-def test_a_run_through_the_pooler(database: Database, bouncer: Bouncer) -> None:
+def test_a_run_through_the_pooler(database: Database, through: Database) -> None:
     create(database, SLOW, 500)
-    with opened(bouncer.database, SLOW) as writing:
+    with opened(through, SLOW) as writing:
         assert writing.session.transaction_pooling
         result = writing.apply(writeback.Options(100), Notes())
     assert (result.tally.succeeded, result.pending_left) == (500, 0)
     check_books(database, SLOW)
     # Neither a lock nor a setting stays behind in the pool.
     assert query(database, f"select count(*) {LOCKS}") == [(0,)]
-    with psycopg.connect(bouncer.database.conninfo) as other:
+    with psycopg.connect(through.conninfo) as other:
         assert other.execute("show plan_cache_mode").fetchone() == ("auto",)
 
 
 @pytest.mark.parametrize("second", ["direct", "pooled"])
 def test_one_run_at_a_time(
-    database: Database, bouncer: Bouncer, second: str, in_background: Callable[[Database, Notes], list[Any]]
+    database: Database, through: Database, second: str, in_background: Callable[[Database, Notes], list[Any]]
 ) -> None:
     create(database, SLOW, 12_000)
-    became = in_background(bouncer.database, Notes())
-    with pytest.raises(RunInProgress, match="migrate lock"):
-        apply(database if second == "direct" else bouncer.database, SLOW)
+    became = in_background(through, Notes())
+    with pytest.raises(RunInProgress, match="server process"):
+        apply(database if second == "direct" else through, SLOW)
     assert finished(became).tally.succeeded == 12_000
 
 
 def test_a_lost_lock_stops_the_run(
-    database: Database, bouncer: Bouncer, in_background: Callable[[Database, Notes], list[Any]]
+    database: Database, through: Database, in_background: Callable[[Database, Notes], list[Any]]
 ) -> None:
     create(database, SLOW, 6_000)
-    became = in_background(bouncer.database, Notes())
+    became = in_background(through, Notes())
     query(database, f"select pg_terminate_backend(l.pid) {LOCKS}")
     error = finished(became)
     assert isinstance(error, UserError)
@@ -169,7 +185,7 @@ def test_a_lost_lock_stops_the_run(
     assert 0 < pending(database, SLOW) < 6_000
     check_books(database, SLOW)
     assert query(database, f"select status from {MODEL_SCHEMA}.migration_runs") == [("failed",)]
-    assert apply(bouncer.database, SLOW).pending_left == 0
+    assert apply(through, SLOW).pending_left == 0
 
 
 def test_a_pooler_that_is_restarted(
