@@ -67,7 +67,10 @@ def publish(made: Path, site: Path, found: Validation) -> None:
             continue
         is_result = place.parts[0] == "validations"
         suite = place.parts[1] if is_result else place.stem
-        title = titles.get(suite, suite) + (": result" if is_result else ": what is expected")
+        if suite not in titles:
+            page.unlink()  # given up
+            continue
+        title = titles[suite] + (": result" if is_result else ": what is expected")
         text = offline(page.read_text(encoding="utf-8"), title, "../" * (len(place.parts) - 1))
         if is_result:
             pages[suite] = place.as_posix()

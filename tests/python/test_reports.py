@@ -30,8 +30,8 @@ REPORTS = "canonical_migration"
 
 def ask(database: Database, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connect(database) as session:
-        session.execute(f"set search_path = {REPORTS}, public")  # type: ignore[arg-type]
-        cursor = session.execute(query, parameters or None)  # type: ignore[arg-type]
+        session.execute(f"set search_path = {REPORTS}, public")
+        cursor = session.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -129,12 +129,13 @@ def test_drift_and_orphans_on_changed_and_malformed_rows(changed_demo: Database)
         "select id, data_sources from campaigns where data_sources #>> '{0,integration_id}' is not null "
         "and jsonb_array_length(data_sources) = 1 order by id limit 1",
     )[0]
-    for value in (
+    values: list[Any] = [
         {"integration_id": "x"},
         "text",
         7,
         [None, [], {"integration_id": {}}, {"integration_id": "not a uuid"}],
-    ):
+    ]
+    for value in values:
         ask(database, "update campaigns set data_sources = %s where id = %s", Jsonb(value), named[0])
         assert ask(database, count)[0][0] >= orphaned
     upper = [{**named[1][0], "integration_id": f" {named[1][0]['integration_id'].upper()} "}]
@@ -188,7 +189,7 @@ def test_the_analyses_run_and_the_rollback_by_hand_restores_the_run(
     assert (migrated, pending) == (total, 0)
 
     with connect(database) as session:
-        session.execute(compiled["backup"])  # type: ignore[arg-type]
+        session.execute(compiled["backup"])
     copies = ask(
         database,
         "select relname, relrowsecurity from pg_class where relname ~ '_backup_' and relkind = 'r' order by 1",
@@ -196,5 +197,5 @@ def test_the_analyses_run_and_the_rollback_by_hand_restores_the_run(
     assert [(name.partition("_")[0], closed) for name, closed in copies] == [("campaigns", True), ("events", True)]
 
     with connect(database) as session:
-        session.execute(compiled["rollback"] + "\ncommit;")  # type: ignore[arg-type]
+        session.execute(compiled["rollback"] + "\ncommit;")
     assert ask(database, "select sum(pending) from migration_preview") == [(written,)]
