@@ -32,15 +32,17 @@
 {#-
     Purpose:   one branch of `unwrapped`.
     Input:     the document, the dotted path of the wrapper, and what is taken away beside it.
-    Output:    a `when ... then ...` of a case.
+    Output:    a `when ... then ...` of a case: the inner object over what stands beside it, but where the inner value
+               is null. (A key that is null all the same tells who stored the row.)
 -#}
 {% macro within(document, path, beside=none) -%}
     {%- set value = json_value(document, path) -%}
     when jsonb_typeof({{ value }}) = 'object'
-            then ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }}) || jsonb_strip_nulls({{ value }})
+            then {{ value }} || ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }}) || jsonb_strip_nulls({{ value }})
         when jsonb_typeof({{ value }}) = 'string'
             and jsonb_typeof({{ parsed_json(json_raw_text(document, path)) }}) = 'object'
-            then ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }})
+            then {{ parsed_json(json_raw_text(document, path)) }}
+                || ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }})
                 || jsonb_strip_nulls({{ parsed_json(json_raw_text(document, path)) }})
 {%- endmacro %}
 

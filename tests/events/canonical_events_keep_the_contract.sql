@@ -92,7 +92,7 @@ wrong as (
             (
                 'the envelope has its six keys',
                 with_fields.envelope ?& array['event_id', 'provider', 'provider_event_type', 'timestamp', 'payload', 'normalized']
-                and with_fields.envelope - cast('{event_id,provider,provider_event_type,timestamp,payload,normalized}' as text []) = '{}'
+                and with_fields.envelope - '{event_id,provider,provider_event_type,timestamp,payload,normalized}'::text [] = '{}'
             ),
             ('event_id is the event', with_fields.envelope ->> 'event_id' = with_fields.event_id::text),
             (
