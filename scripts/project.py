@@ -114,8 +114,10 @@ def manifest(database: Database) -> Manifest:
     return _read_json(cached)
 
 
-def bring_up_to_date(database: Database, command: str) -> str:
+def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ()) -> str:
     """Build the models of `migrate <command>` if they, their source tables' columns or the tool have changed.
+
+    `also` names further models that the caller reads, which are built when they are missing.
 
     Returns the checksum of what is in the database now. Takes the build lock; a run calls it inside
     `locks.building(database)`, takes its target's lock there and only then lets go, so that no build comes between.
@@ -129,7 +131,7 @@ def bring_up_to_date(database: Database, command: str) -> str:
             wanted = _checksum(parsed, found, session)
             ledger = Ledger(database.schema, found.schema)
             built = {row["command"]: row["checksum"] for row in ledger.builds(session)}
-            nodes = _ancestors(parsed, _model_id(parsed, found.model))
+            nodes = set().union(*(_ancestors(parsed, _model_id(parsed, name)) for name in (found.model, *also)))
             existing = _existing(parsed, session)
             if built.get(command) == wanted and nodes <= existing:
                 return wanted
@@ -367,6 +369,17 @@ def _remedy(reason: str) -> str:
         return " Raise MIGRATION_STATEMENT_TIMEOUT."
     if "row-level security" in reason:
         return " The role would see only part of the rows: connect as their owner or as a role with BYPASSRLS."
+    if "read-only transaction" in reason:
+        return (
+            " The connection is read-only (a standby, or default_transaction_read_only is on): connect to the primary "
+            "with a role that may write."
+        )
+    if "permission denied for database" in reason:
+        return (
+            " The tool needs a schema of its own: let an administrator run `create schema SCHEMA authorization ROLE;` "
+            "with MIGRATION_SCHEMA (canonical_migration unless set) and this role, or connect as the role that owns "
+            "the product's tables."
+        )
     if "permission denied" in reason:
         return " Grant this to the role, or connect as another."
     return ""

@@ -230,6 +230,13 @@ class TestCommand:
         assert f"migrate decide {campaign}" in shown
         assert "hidden-credential" not in shown
 
+    def test_builds_the_list_that_a_dry_run_leaves_out(self, world: World) -> None:
+        campaign = world.campaign(data_source="shopify")
+        world.session.execute("drop view canonical_migration.ambiguous_campaigns")
+        result = CliRunner().invoke(app, ["decide", "--json"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert str(campaign) in result.stdout
+
     def test_accepting_needs_a_yes(self, world: World) -> None:
         world.campaign('"text"', native_config='{"formId": "f"}')
         with pytest.raises(UserError, match="--yes"):
