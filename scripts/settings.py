@@ -17,6 +17,11 @@ from scripts.errors import UserError
 from scripts.paths import PROJECT_FILE, project_dir
 
 DEFAULT_PROFILE = "canonical_migration"
+# Schemas of the server and of Supabase. Some of them are open to every user.
+_TAKEN = {
+    "public", "information_schema", "auth", "storage", "extensions", "realtime", "graphql", "graphql_public", "vault",
+    "cron", "net", "supabase_functions", "supabase_migrations",
+}  # fmt: skip
 DEFAULT_SCHEMA = "canonical_migration"
 DEFAULT_LOCK_TIMEOUT = "5s"
 DEFAULT_STATEMENT_TIMEOUT = "10min"
@@ -142,7 +147,7 @@ def _tool_schema(from_profile: str | None) -> str:
             f"{setting} is {schema!r}. Name a schema with lower-case letters, digits and underscores only, "
             f"not starting with a digit or `pg_` (the default is {DEFAULT_SCHEMA})."
         )
-    if schema in ("public", "information_schema", source_schema()):
+    if schema in _TAKEN or schema == source_schema():
         raise UserError(
             f"{setting} is {schema!r}, where other tables live. The tool needs a schema of its own "
             f"(the default is {DEFAULT_SCHEMA}), so that nobody reads its views by accident."

@@ -197,7 +197,9 @@ def test_the_example_works_for_each_target(profiles: Path, server: str, monkeypa
 # ---------- the tool's own schema, timeouts and vars
 
 
-@pytest.mark.parametrize("schema", ["public", "Tool", 'a"b', "pg_tool", "1tool", "information_schema", "a" * 64, "a b"])
+@pytest.mark.parametrize(
+    "schema", ["public", "Tool", 'a"b', "pg_tool", "1tool", "information_schema", "auth", "a" * 64, "a b"]
+)
 def test_a_schema_that_is_not_the_tools_own_is_refused(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql:///shop")
     monkeypatch.setenv("MIGRATION_SCHEMA", schema)
