@@ -349,6 +349,18 @@ def _failure(place: _Place, done: subprocess.CompletedProcess[str], what: str) -
     return f"{what}: " + "; ".join(dict.fromkeys(reasons[:5])) + more + "." + _remedy(" ".join(reasons))
 
 
+def remedy(database: Database) -> str:
+    """What to do about the failures of the last dbt command, as a sentence; empty when nothing is known."""
+    results = target_dir(database) / "run_results.json"
+    if not results.exists():
+        return ""
+    bad = [entry for entry in _read_json(results)["results"] if entry["status"] in ("error", "fail", "runtime error")]
+    reasons = [_first_words(entry.get("message") or "") for entry in bad]
+    if any("row_level_security" in entry["unique_id"] for entry in bad):
+        reasons.append("row-level security")
+    return _remedy(" ".join(reasons)).strip()
+
+
 def _first_words(message: str) -> str:
     """A message without what may quote a row (DETAIL, CONTEXT) and without dbt's pointers to compiled files."""
     kept: list[str] = []
@@ -380,6 +392,8 @@ def _remedy(reason: str) -> str:
             "with MIGRATION_SCHEMA (canonical_migration unless set) and this role, or connect as the role that owns "
             "the product's tables."
         )
+    if "must be owner" in reason:
+        return " Another role made these models: connect as that role, or let it run `migrate teardown` first."
     if "permission denied" in reason:
         return " Grant this to the role, or connect as another."
     return ""

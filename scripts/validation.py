@@ -129,7 +129,10 @@ def _bring_models(database: Database, *, build: bool) -> None:
         database, [f"+{name}" for name in MODELS], exclude=["resource_type:test", "resource_type:unit_test"]
     )
     if code:
-        raise UserError("The models that the validation reads could not be built; dbt says why above.", exit_code=1)
+        message = (
+            f"The models that the validation reads could not be built; dbt says why above. {project.remedy(database)}"
+        )
+        raise UserError(message.strip(), exit_code=1)
 
 
 def _names(database: Database, session: Session) -> tuple[Names, str | None]:

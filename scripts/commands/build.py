@@ -29,6 +29,8 @@ def build(
     """
     database = settings.resolve(profile, target)
     code = project.build(database, select or (), exclude=exclude or ())
+    if code != 0 and (advice := project.remedy(database)):
+        note(advice)
     if docs is not None:
         note(f"Documentation: {project.write_docs(database, docs)}")
     raise typer.Exit(code)

@@ -255,6 +255,24 @@ def test_a_role_that_may_not_create_is_told(shop: Database) -> None:
 # ---------- secrets
 
 
+def test_a_build_under_row_level_security_says_what_to_do(
+    shop: Database, cli: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    with psycopg.connect(shop.conninfo, autocommit=True) as session:
+        session.execute("drop role if exists hidden; create role hidden login; grant usage on schema shop to hidden")
+        session.execute("grant select on shop.orders to hidden; alter table shop.orders enable row level security")
+        session.execute("grant usage, create on schema canonical_migration to hidden")
+        session.execute("insert into shop.orders values (1, 1, null)")
+    project_file = paths.project_dir() / "tests/orders_have_an_id.sql"
+    project_file.parent.mkdir(exist_ok=True)
+    project_file.write_text("select * from {{ ref('stg_orders') }} where id is null\n")
+    try:
+        done = cli("build", database=settings.from_url(make_conninfo(shop.conninfo, user="hidden")), expect=1)
+    finally:
+        project_file.unlink()
+    assert "role with BYPASSRLS" in done.stderr
+
+
 def test_no_secret_reaches_a_file_or_the_screen(
     shop: Database, own_state: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
