@@ -16,7 +16,7 @@ from scripts.bench import client
 from scripts.bench.client import Memory
 from scripts.connection import connect
 from scripts.settings import Database
-from scripts.writeback import SETTINGS
+from scripts.writeback import SETTINGS, compression
 
 CHUNK = 1_000
 _NOWHERE = UUID(int=0)
@@ -46,8 +46,9 @@ def _floor(database: Database, sample: int) -> Outcome:
     """One bare statement over the whole table."""
     with connect(database, application_name="bench floor") as session:
         # Of the tool's settings those that matter here; the others are about the plan of a single batch.
-        session.execute(f"set statement_timeout = 0; set work_mem = '{SETTINGS['work_mem']}'")
-        session.execute(f"set synchronous_commit = '{SETTINGS['synchronous_commit']}'")
+        chosen = {name: SETTINGS[name] for name in ("work_mem", "synchronous_commit", "enable_memoize")}
+        session.settings = {**session.settings, **chosen, **compression(session), "statement_timeout": "0"}
+        session.apply_settings(local=False)
         return _bare_update(session, database)
 
 
@@ -69,14 +70,20 @@ def _bare_update(session: psycopg.Connection[Any], database: Database) -> Outcom
 
 
 def _apply(database: Database, sample: int) -> Outcome:
-    """`migrate events --apply` as a process of its own; the write phase is taken from its log."""
+    """`migrate events --apply` as a process of its own.
+
+    The write phase is from the run's start, after the look at the table, to the end of its last batch.
+    """
     began = time.perf_counter()
     watch = client.run(database, "events", "--apply", "--yes", "--no-build")
     whole = time.perf_counter() - began
     with connect(database, application_name="bench") as session:
         row: Any = session.execute(
-            "select coalesce(sum(records_succeeded), 0)::bigint, extract(epoch from min(started_at))::float8, "
-            "extract(epoch from max(completed_at))::float8 from public.migration_log where kind = 'apply'"
+            sql.SQL(
+                "select coalesce(sum(l.records_succeeded), 0)::bigint, extract(epoch from min(r.started_at))::float8, "
+                "extract(epoch from max(l.completed_at))::float8 "
+                "from public.migration_log as l inner join {} as r on r.run_id = l.run_id where l.kind = 'apply'"
+            ).format(sql.Identifier(database.schema, "migration_runs"))
         ).fetchone()
     rows, first, last = row
     return Outcome(rows, last - first, whole, watch.between(first, last))
