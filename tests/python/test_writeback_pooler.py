@@ -47,6 +47,8 @@ class Bouncer:
             self._port = free.getsockname()[1]
         self._folder = Path(tempfile.mkdtemp(prefix="bouncer_"))
         self._folder.chmod(0o777)
+        host = Path(str(parameters.get("host") or ""))
+        self._account = host.owner() if host.is_dir() else "nobody"
         server = " ".join(
             f"{name}='{parameters[name]}'" for name in ("host", "port", "user", "password") if parameters.get(name)
         )
@@ -62,13 +64,14 @@ class Bouncer:
 
     def start(self) -> None:
         assert BINARY is not None
-        as_root = ["-u", "nobody"] if os.geteuid() == 0 else []
+        # It refuses to run as root, and the embedded server's socket is open to its own account alone.
+        as_root = ["-u", self._account] if os.geteuid() == 0 else []
         self._process = subprocess.Popen(
             [BINARY, "-q", *as_root, str(self._folder / "ini")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         for _ in range(100):
             try:
-                psycopg.connect(self.database.conninfo).close()
+                psycopg.connect(self.database.conninfo, connect_timeout=2).close()
                 return
             except psycopg.OperationalError:
                 time.sleep(0.05)
