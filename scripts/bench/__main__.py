@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 
 from scripts import embedded, settings
@@ -103,6 +104,9 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except psycopg.Error as error:
+        print(f"error: the database reports {type(error).__name__} ({error.sqlstate})", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,10 @@ def _fill(session: Session, rows: int, mix: Mix) -> None:
     session.execute(
         sql.SQL(
             "insert into public.events (id, created_at, {0}) "
-            "select gen_random_uuid(), created_at + n * interval '7 days', {0} "
+            # A hostile time may be too close to the end of time to be moved.
+            "select gen_random_uuid(), "
+            "case when created_at between '2000-01-01' and '2100-01-01' "
+            "then created_at - n * interval '1 day' else created_at end, {0} "
             "from generate_series(1, {1}) as n cross join (select * from public.events order by ctid) as e limit {2}"
         ).format(sql.SQL(", ").join(map(sql.Identifier, copied)), -(-rows // POOL), rows - POOL)
     )
