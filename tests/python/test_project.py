@@ -249,7 +249,7 @@ def test_a_role_that_may_not_create_is_told(shop: Database) -> None:
     weak = settings.from_url(make_conninfo(shop.conninfo, user="weak"))
     with pytest.raises(UserError, match="permission denied") as caught:
         project.bring_up_to_date(replace(weak, schema="tool_3"), "orders")
-    assert "Grant" in caught.value.message
+    assert "create schema" in caught.value.message
 
 
 # ---------- secrets
