@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import oldest_server
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -25,6 +26,7 @@ from scripts.paths import project_dir
 from scripts.settings import Database
 
 DEMO_EVENTS = 400
+STATE_PREFIX = "migrate-test-"
 
 
 class Cli(Protocol):
@@ -38,13 +40,15 @@ class Cli(Protocol):
 @pytest.fixture(scope="session", autouse=True)
 def own_state() -> Iterator[Path]:
     """The tests' own state folder, and none of the settings that the person who runs them may have."""
-    folder = Path(tempfile.mkdtemp(prefix="migrate-test-"))
+    folder = Path(tempfile.mkdtemp(prefix=STATE_PREFIX))
     # As root the server runs as another user, who must get in.
     folder.chmod(0o755)
+    (folder / "pid").write_text(str(os.getpid()))
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("PG", "DBT_", "MIGRATION_")) or name == "DATABASE_URL":
                 patch.delenv(name)
+        remove_leftovers(patch)
         patch.setenv("MIGRATION_STATE_DIR", str(folder))
         patch.setenv("HOME", str(folder / "home"))
         yield folder
@@ -142,6 +146,19 @@ def cli() -> Cli:
         return done
 
     return run
+
+
+def remove_leftovers(patch: pytest.MonkeyPatch) -> None:
+    """Remove the servers of test sessions that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*"):
+        try:
+            dead = folder.stat().st_uid == os.geteuid() and not psutil.pid_exists(int((folder / "pid").read_text()))
+        except (OSError, ValueError, KeyError):
+            continue
+        if dead:
+            patch.setenv("MIGRATION_STATE_DIR", str(folder))
+            embedded.reset()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def on(server: str, name: str) -> Database:

@@ -71,6 +71,12 @@ class Pooler:
             if kind == b"Z":
                 return wire
 
+    def close(self) -> None:
+        """Let the idle connections to the server go."""
+        with suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().socket.close()
+
     def serve(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -153,5 +159,9 @@ def pooled(conninfo: str, size: int = 2) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="pooler", dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(Path(folder) / f".s.PGSQL.{PORT}"))
         listener.listen()
-        threading.Thread(target=Pooler(direct, size).serve, args=(listener,), daemon=True).start()
-        yield make_conninfo(direct, host=folder, port=PORT)
+        pooler = Pooler(direct, size)
+        threading.Thread(target=pooler.serve, args=(listener,), daemon=True).start()
+        try:
+            yield make_conninfo(direct, host=folder, port=PORT)
+        finally:
+            pooler.close()
