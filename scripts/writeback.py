@@ -35,9 +35,7 @@ from scripts.settings import Database
 #: So many rows failing one after the other, with none written between, is no matter of single rows.
 FAILURES_IN_A_ROW = 1_000
 #: An application that keeps inserting rows would keep a run busy for ever.
-PASSES = 100
-#: So many passes in a row may meet pending rows and write none: an application is writing them, or the model does not.
-FRUITLESS_PASSES = 10
+PASSES = 25
 
 # Besides those of every session: one plan for all batches, since planning a large view costs tens of milliseconds;
 # no wait for the disk at each commit, since a crash loses whole batches and the next run finds their rows pending.
@@ -366,20 +364,14 @@ class WriteBack:
         Raises RunFailed or RunInProgress when it cannot go on; `tally` then says what was done.
         """
         began = time.monotonic()
-        fruitless = 0
         try:
             while not self._ended() and self.tally.passes < PASSES:
                 before = self.tally.processed
                 self.tally.passes += 1
-                met = [self._walk(leaf) for leaf in self._plan.leaves]
-                if self.tally.processed > before:
-                    fruitless = 0
-                elif not any(met) or fruitless == FRUITLESS_PASSES:
+                for leaf in self._plan.leaves:
+                    self._walk(leaf)
+                if self.tally.processed == before:
                     break
-                else:
-                    # A row that an application is just writing is pending again with its next version.
-                    fruitless += 1
-                    time.sleep(0.013 * fruitless)
         except psycopg.Error as error:
             raise self._failed(error) from None
         finally:
@@ -391,9 +383,8 @@ class WriteBack:
         limit = self._options.limit
         return self._stop.requested or (limit is not None and self.tally.processed >= limit)
 
-    def _walk(self, leaf: Leaf) -> bool:
-        """One pass over a leaf; says whether it met a pending row."""
-        met = False
+    def _walk(self, leaf: Leaf) -> None:
+        """One pass over a leaf."""
         # In the first pass, rows that failed are behind the cursor.
         skip = list(self._skip) if self.tally.passes > 1 else []
         walk = self._patient.do(lambda session: batches.walk(session, self._plan.target, leaf, skip))
@@ -404,11 +395,9 @@ class WriteBack:
                 rows = min(rows, self._options.limit - self.tally.processed)
             span = self._next(walk, after, rows)
             if span is None:
-                break
-            met = True
+                return
             self._batch(walk, span)
             after = span.upto
-        return met
 
     def _next(self, walk: Walk, after: str, rows: int, upto: str = batches.END) -> Span | None:
         def find(session: Session) -> Span | None:
