@@ -295,11 +295,10 @@ def _dbt(
         sys.executable, "-c", "from dbt.cli.main import cli; cli()",
         *([] if show else ["--log-format", "json", "--log-level", "error"]),
         "--use-colors" if show and sys.stderr.isatty() else "--no-use-colors",
-        arguments[0],
+        *arguments,  # first: `docs generate` is two words
         "--project-dir", str(project_dir()), "--profiles-dir", str(place.profiles), "--profile", PROFILE,
         "--target-path", str(place.target), "--log-path", str(place.folder / "logs"),
         "--vars", json.dumps(dbt_vars()),
-        *arguments[1:],
     ]  # fmt: skip
     # The caller's own PG* and DBT_* variables would win over what was settled on.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DBT_"))}
