@@ -29,17 +29,3 @@
 {% macro postgres__json_kind(value) -%}
     jsonb_typeof({{ value }})
 {%- endmacro %}
-
-
-{#-
-    Purpose: say whether an object has a key.
-    Input:   an expression of an object, and a key.
-    Output:  a boolean expression.
--#}
-{% macro json_has(document, key) -%}
-    {{ return(adapter.dispatch('json_has')(document, key)) }}
-{%- endmacro %}
-
-{% macro postgres__json_has(document, key) -%}
-    ({{ document }} ? '{{ key }}')
-{%- endmacro %}
