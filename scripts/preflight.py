@@ -11,13 +11,13 @@ from typing import Any, LiteralString
 from psycopg.rows import dict_row
 
 from scripts import batches, faults, fingerprint
+from scripts.batch_statement import Plan
 from scripts.batches import Leaf
 from scripts.connection import Session
 from scripts.errors import UserError
 from scripts.ledger import Ledger
 from scripts.project import Target
 from scripts.settings import Database
-from scripts.writeback import Plan
 
 _COLUMNS = """
 select

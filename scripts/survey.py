@@ -15,11 +15,11 @@ import psycopg
 from psycopg import RawCursor, sql
 
 from scripts import batches, faults, masking
+from scripts.batch_statement import Plan
 from scripts.batches import MODEL_WINDOW_PAGES, START, Leaf, Span
 from scripts.connection import Session, transaction
 from scripts.faults import Fault
 from scripts.preflight import Finding, Preflight, disk_finding, size
-from scripts.writeback import Plan
 
 #: Rows whose values are made to measure the models: so many places in the table, so many rows at each.
 SAMPLE_PLACES = 12
