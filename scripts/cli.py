@@ -11,6 +11,7 @@ import typer
 from scripts.commands import (
     backup,
     build,
+    control,
     db,
     decide,
     demo,
@@ -26,7 +27,7 @@ from scripts.connection import explain
 from scripts.errors import UserError
 
 # In the order in which a person needs them, which is the order of the help.
-COMMANDS = (demo, build, run, status, backup, rollback, verify, log, decide, validate, teardown, db)
+COMMANDS = (demo, build, run, status, control, backup, rollback, verify, log, decide, validate, teardown, db)
 
 app = typer.Typer(
     name="migrate",
@@ -44,7 +45,8 @@ for _command in COMMANDS:
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done, 1 failed rows or failed validation, 2 usage or settings, 3 another run, 130 interrupted.
+    Exit codes: 0 done, 1 failed rows or failed validation, 2 usage or settings, 3 another run, 130 interrupted or
+    cancelled.
     """
     # A connection that is lost is told by the command; psycopg's own warnings would only repeat it, in other words.
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)

@@ -39,6 +39,8 @@ LOG_COLUMNS = (
     "created_at",
 )
 
+_ASKED = {"run": "resume", "pause": "pause", "cancel": "cancel"}
+
 _LOCK_HELD = """
 select exists (
     select 1
@@ -57,7 +59,8 @@ select exists (
 class Run:
     """One row of `migration_runs` with the sums of its log rows.
 
-    `status` is as stored, or "crashed" when it says running and nobody holds the target's lock.
+    `status` is as stored, or "crashed" when it says running and nobody holds the target's lock. `control` is what was
+    asked of it ("run", "pause" or "cancel"); `waiting_for` says why a running run waits, and is None while it works.
     """
 
     run_id: UUID
@@ -78,6 +81,10 @@ class Run:
     processed: int
     succeeded: int
     failed: int
+    control: str = "run"
+    controlled_by: UUID | None = None
+    waiting_for: str | None = None
+    waiting_since: datetime | None = None
 
     @property
     def target(self) -> dict[str, Any]:
@@ -167,10 +174,45 @@ class Ledger:
     def close_run(self, session: Session, run_id: UUID, status: str, summary: dict[str, Any] | None = None) -> None:
         """Record how a run ended: "done", "failed", "interrupted" or "cancelled", with its summary (no payloads)."""
         session.execute(
-            sql.SQL("update {} set status = %s, ended_at = clock_timestamp(), summary = %s where run_id = %s").format(
+            sql.SQL(
+                "update {} set status = %s, ended_at = clock_timestamp(), summary = %s, waiting_for = null, "
+                "waiting_since = null where run_id = %s"
+            ).format(self.runs_table),
+            [status, Jsonb(summary) if summary is not None else None, run_id],
+        )
+
+    def request(self, session: Session, run_id: UUID, control: str, by: UUID | None = None) -> None:
+        """Ask a run that is going on to "pause", to "run" on, or to "cancel" (see `control.Gate`).
+
+        Raises UserError when there is no such run or it is not going on.
+        """
+        run = self.find_run(session, str(run_id))
+        if run.kind == "dry_run" or run.status != "running":
+            what = "was a dry run" if run.kind == "dry_run" else f"is not going on ({run.status})"
+            raise UserError(f"Run {run.run_id} {what}: there is nothing to {_ASKED[control]}.")
+        session.execute(
+            sql.SQL("update {} set control = %s, controlled_by = %s where run_id = %s and status = 'running'").format(
                 self.runs_table
             ),
-            [status, Jsonb(summary) if summary is not None else None, run_id],
+            [control, by, run_id],
+        )
+
+    def requested(self, session: Session, run_id: UUID) -> str:
+        """What was asked of a run: "run", "pause" or "cancel"."""
+        row = session.execute(
+            sql.SQL("select control from {} where run_id = %s").format(self.runs_table), [run_id]
+        ).fetchone()
+        return str(row[0]) if row else "run"
+
+    def set_waiting(self, session: Session, run_id: UUID, reason: str | None) -> None:
+        """Record why a run waits from now on; None: it works."""
+        session.execute(
+            sql.SQL(
+                "update {} set waiting_for = %(reason)s, waiting_since = case "
+                "when %(reason)s::text is not null then coalesce(waiting_since, clock_timestamp()) end "
+                "where run_id = %(run)s"
+            ).format(self.runs_table),
+            {"reason": reason, "run": run_id},
         )
 
     def write_log(
@@ -246,6 +288,11 @@ class Ledger:
                     select
                         r.run_id, r.command, r.migration_type, r.kind, r.status, r.rolls_back, r.started_at, r.ended_at,
                         r.performed_by, r.contract_version, r.models_checksum, r.settings, r.summary, r.backend_pid,
+                        -- An older tool's table lacks these until the next run upgrades it.
+                        coalesce(to_jsonb(r) ->> 'control', 'run') as control,
+                        (to_jsonb(r) ->> 'controlled_by')::uuid as controlled_by,
+                        to_jsonb(r) ->> 'waiting_for' as waiting_for,
+                        (to_jsonb(r) ->> 'waiting_since')::timestamptz as waiting_since,
                         l.batches, l.processed, l.succeeded, l.failed,
                         not exists (
                             select 1
@@ -304,7 +351,9 @@ class Ledger:
             alive = session.execute(_LOCK_HELD, [locks.run_key(*names)]).fetchone()
             if not newest:
                 alive = None
-        return run if alive and alive[0] else replace(run, status="crashed")
+        if alive and alive[0]:
+            return run
+        return replace(run, status="crashed", waiting_for=None, waiting_since=None)
 
     # ---------- log
 

@@ -53,6 +53,10 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("settings", "jsonb default '{}'"),
         ("summary", "jsonb"),
         ("backend_pid", "integer"),
+        ("control", "text not null default 'run' check (control in ('run', 'pause', 'cancel'))"),
+        ("controlled_by", "uuid"),
+        ("waiting_for", "text"),
+        ("waiting_since", "timestamptz"),
     ),
     "migration_undo": (
         ("log_id", "uuid primary key"),

@@ -95,6 +95,7 @@ class Migration:
             settings={
                 "batch_size": options.batch_size,
                 "limit": options.limit,
+                "expected_rows": options.expected_rows,
                 "fingerprint": [column.as_json() for column in self.preflight.plan.columns],
                 "excepted": self.preflight.excepted,
             },
@@ -127,7 +128,8 @@ class Writing(Migration):
             # The second Ctrl-C, or a fault of the tool itself: what was committed stays and is logged.
             self._close(run_id, "interrupted", run.tally)
             raise
-        return self._close(run_id, "interrupted" if self._stop.requested else "done", run.tally)
+        ended = "cancelled" if run.cancelled else "interrupted" if self._stop.requested else "done"
+        return self._close(run_id, ended, run.tally)
 
     def _close(self, run_id: UUID, status: str, tally: Tally) -> Result:
         result = Result(run_id, status, tally, None)

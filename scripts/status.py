@@ -111,7 +111,8 @@ def _next_steps(found: Status, runs: list[Run]) -> list[str]:
     ]
     running = [one for one in runs if one.status == "running" and one.kind != "dry_run"]
     if running:
-        return [*steps, f"Run {str(running[0].run_id)[:8]} ({running[0].command}) is going on: wait for it."]
+        name, waits = f"Run {str(running[0].run_id)[:8]} ({running[0].command})", running[0].waiting_for
+        return [*steps, f"{name} waits: {waits}." if waits else f"{name} is going on: wait for it."]
     for target in found.targets:
         of_target = [one for one in runs if one.command == target.command]
         last = next((one for one in of_target if one.kind != "dry_run"), None)
@@ -120,7 +121,7 @@ def _next_steps(found: Status, runs: list[Run]) -> list[str]:
                 f"Run {str(last.run_id)[:8]} crashed; what it wrote is logged. "
                 f"`migrate {target.command} --apply` goes on."
             )
-        elif last is not None and last.kind == "rollback" and last.status in ("crashed", "interrupted", "failed"):
+        elif last is not None and last.kind == "rollback" and last.status not in ("done", "running"):
             steps.append(
                 f"The rollback {str(last.run_id)[:8]} is not complete ({last.status}): "
                 f"`migrate rollback {str(last.rolls_back)[:8]} --apply` goes on."
@@ -158,6 +159,7 @@ def as_json(found: Status) -> dict[str, Any]:
                 "command": run.command,
                 "kind": run.kind,
                 "status": run.status,
+                "waiting_for": run.waiting_for,
                 "rolls_back": run.rolls_back,
                 "started_at": run.started_at,
                 "ended_at": run.ended_at,

@@ -21,6 +21,7 @@ from psycopg.types.numeric import Int8
 
 from scripts import faults, undo_rows
 from scripts.connection import Session, explain, transaction
+from scripts.control import Gate
 from scripts.errors import UserError
 from scripts.faults import Fault
 from scripts.fingerprint import Column, fingerprint_columns, fingerprint_sql, kept_by_triggers
@@ -163,8 +164,10 @@ def rollback(
     performed_by: UUID | None = None,
     progress: Callable[[Outcome], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
+    waiting: Callable[[str | None], None] = lambda _: None,
 ) -> tuple[UUID, str, Outcome]:
-    """Roll the run back; returns the rollback's own run id, how it ended ("done", "failed", "interrupted"), and sums.
+    """Roll the run back; returns the rollback's own run id, how it ended ("done", "failed",
+    "interrupted" or "cancelled"), and sums.
 
     Holds the lock of the run's target and looks at `stop` before each batch. Raises RunInProgress when a run of this
     target is active, UserError (exit code 1) when the database refuses for a reason that no single row causes.
@@ -173,7 +176,7 @@ def rollback(
     lock = for_target(database, target["schema"], target["table"], target["column"])
     patient = PatientSession(database, lock, stop, notice, _prepare, "migrate rollback")
     try:
-        return _Rollback(database, ledger, planned, performed_by, patient, stop, progress).run()
+        return _Rollback(database, ledger, planned, performed_by, patient, stop, progress, waiting).run()
     finally:
         patient.close()
 
@@ -355,6 +358,7 @@ class _Rollback:
         patient: PatientSession,
         stop: StopRequest,
         progress: Callable[[Outcome], None],
+        waiting: Callable[[str | None], None],
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -366,6 +370,7 @@ class _Rollback:
         self._run_id = uuid4()
         self._number = 0
         self._columns: dict[Name, list[Column]] = {}
+        self._gate = Gate(ledger, self._run_id, stop, waiting)
 
     def run(self) -> tuple[UUID, str, Outcome]:
         total = Outcome()
@@ -378,7 +383,7 @@ class _Rollback:
                 migration_type=undone.migration_type,
                 kind="rollback",
                 target=undone.target,
-                settings={"one_batch": self._plan.only is not None},
+                settings={"one_batch": self._plan.only is not None, "expected_rows": self._plan.entries},
                 rolls_back=undone.run_id,
                 performed_by=self._performed_by,
                 run_id=self._run_id,
@@ -386,8 +391,9 @@ class _Rollback:
         )
         try:
             for batch in self._plan.batches:
+                self._gate.let_pass(self._patient)
                 if self._stop.requested:
-                    status = "interrupted"
+                    status = "cancelled" if self._gate.cancelled else "interrupted"
                     break
                 self._number += 1
                 log_id, number = uuid4(), self._number
@@ -414,7 +420,7 @@ class _Rollback:
         def close(session: Session) -> None:
             with transaction(session):
                 session.execute("set local synchronous_commit = on")
-                self._ledger.close_run(session, self._run_id, status, total.as_json())
+                self._ledger.close_run(session, self._run_id, status, {**total.as_json(), "waits": self._gate.waits})
 
         # When the connection is gone for good the run shows as crashed, and its log rows tell what it did.
         with suppress(psycopg.Error, UserError):

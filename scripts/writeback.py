@@ -22,6 +22,7 @@ from scripts import batches, faults
 from scripts.batch_statement import Plan
 from scripts.batches import START, Leaf, Span, Walk
 from scripts.connection import Session, explain, transaction
+from scripts.control import Gate
 from scripts.errors import UserError
 from scripts.faults import Fault
 from scripts.interrupts import StopRequest
@@ -58,6 +59,9 @@ class Observer(Protocol):
     def notice(self, message: str) -> None:
         """Something a person should know: a retry, a reconnection, a failed row."""
 
+    def waiting(self, reason: str | None) -> None:
+        """The run waits, and why; None when it goes on."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,6 +70,7 @@ class Options:
     batch_size: int
     limit: int | None = None  # rows to take up at most: written or failed
     performed_by: UUID | None = None
+    expected_rows: int | None = None  # as the survey found; for those who watch
 
 
 @dataclass
@@ -81,6 +86,7 @@ class Tally:
     passes: int = 0
     retries: int = 0
     seconds: float = 0.0
+    waits: list[dict[str, Any]] = field(default_factory=list)  # see control.Gate
 
     @property
     def processed(self) -> int:
@@ -116,6 +122,7 @@ class WriteBack:
         self._options = options
         self._stop = stop
         self._observer = observer
+        self._gate = Gate(plan.ledger, run_id, stop, observer.waiting)
         self._batch_size = options.batch_size
         self._number = 0
         self._failures: list[dict[str, Any]] = []  # of the batch in hand
@@ -143,8 +150,14 @@ class WriteBack:
             raise self._failed(error) from None
         finally:
             self.tally.retries = self._patient.retries
+            self.tally.waits = self._gate.waits
             self.tally.seconds = time.monotonic() - began
         return self.tally
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled the run from elsewhere."""
+        return self._gate.cancelled
 
     def _ended(self) -> bool:
         limit = self._options.limit
@@ -156,7 +169,10 @@ class WriteBack:
         skip = list(self._skip) if self.tally.passes > 1 else []
         walk = self._patient.do(lambda session: batches.walk(session, self._plan.target, leaf, skip))
         after = START
-        while not self._ended():
+        while True:
+            self._gate.let_pass(self._patient)
+            if self._ended():
+                return
             rows = self._batch_size
             if self._options.limit is not None:
                 rows = min(rows, self._options.limit - self.tally.processed)

@@ -121,7 +121,7 @@ def runs_table(runs: Iterable[Run]) -> Table:
         table.add_row(
             str(one.run_id)[:8],
             f"{what} {str(one.rolls_back)[:8]}" if one.rolls_back else what,
-            one.status,
+            f"{one.status}, waits: {one.waiting_for}" if one.waiting_for else one.status,
             f"{one.started_at:%Y-%m-%d %H:%M}",
             f"{one.processed if one.kind == 'dry_run' else one.succeeded:,}",
             f"{one.failed:,}",

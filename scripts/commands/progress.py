@@ -19,6 +19,7 @@ class RunProgress:
     def __init__(self, what: str, total: int) -> None:
         self._total = total
         self._succeeded = self._failed = 0
+        self._waits_for: str | None = None
         self._began = self._told = time.monotonic()
         self._bar: Progress | None = None
         if err.is_terminal:
@@ -62,6 +63,12 @@ class RunProgress:
                 f"{done:,} of {self._total:,} rows ({share:.0f} %){failures}, {rate:,.0f} rows/s, "
                 f"about {duration(left / max(rate, 1e-6))} left"
             )
+
+    def waiting(self, reason: str | None) -> None:
+        """See writeback.Observer."""
+        if reason != self._waits_for:
+            self._waits_for = reason
+            self.notice(f"Waiting: {reason}." if reason else "Going on.")
 
     def notice(self, message: str) -> None:
         """See writeback.Observer."""

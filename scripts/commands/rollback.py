@@ -58,7 +58,9 @@ def rollback(
         require_ledger(session, ledger, database)
         run = ledger.find_run(session, run_id)
         if run.status == "running":
-            raise RunInProgress(f"Run {run.run_id} is still going on. Stop it with Ctrl-C where it runs, or wait.")
+            raise RunInProgress(
+                f"Run {run.run_id} is still going on. Stop it with `migrate cancel {str(run.run_id)[:8]}`, or wait."
+            )
         planned = undo.plan(session, ledger, run, batch)
         with RunProgress("looking", planned.entries) as rows:
             found = undo.preview(session, ledger, planned, lambda one: rows.advance(one.entries, 0))
@@ -88,10 +90,11 @@ def rollback(
             performed_by=performed_by,
             progress=lambda one: rows.advance(one.entries - len(one.failed), len(one.failed)),
             notice=rows.notice,
+            waiting=rows.waiting,
         )
     _show(planned, done, as_json, dry_run=False, run_id=own_id, status=status)
-    if status == "interrupted":
-        note("Interrupted. Run the command again for the rest.")
+    if status in ("interrupted", "cancelled"):
+        note(f"{status.capitalize()}. Run the command again for the rest.")
         raise typer.Exit(130)
     if done.failed or done.differing or planned.without_undo:
         raise typer.Exit(1)

@@ -64,7 +64,7 @@ def _help(name: str) -> str:
     return (
         f"Fill the {name} target from its model: a dry run unless --apply.\n\n"
         "Exit codes: 0 done, 1 finished with failed rows, 2 wrong usage or settings, 3 another run in progress, "
-        "130 interrupted."
+        "130 interrupted or cancelled."
     )
 
 
@@ -121,8 +121,8 @@ def run(
         raise UserError("--apply writes to the product's tables. Nobody can be asked here: add --yes to go ahead.")
     document: dict[str, Any] = {"command": name, "kind": "apply" if apply else "dry_run", "database": database.label}
 
-    def options(found: Migration) -> Options:
-        return Options(batch_size or found.target.batch_size, limit, performed_by)
+    def options(found: Migration, rows: int | None = None) -> Options:
+        return Options(batch_size or found.target.batch_size, limit, performed_by, rows)
 
     if not apply:
         with migration.opened_for_reading(database, name, build=build) as reading:
@@ -156,7 +156,7 @@ def run(
         rows = seen.writable if limit is None else min(limit, seen.writable)
         confirm(f"Write {rows:,} rows?", yes=yes)
         with RunProgress(name, rows) as progress:
-            result = writing.apply(options(writing), progress)
+            result = writing.apply(options(writing, rows), progress)
         document |= {"run_id": result.run_id, "status": result.status, "result": result.as_json()}
         document["result"]["excepted_columns"] = writing.preflight.excepted
         _finish(document, as_json=as_json, report=report)
@@ -201,13 +201,13 @@ def _result_lines(found: Migration, seen: Survey, result: Result) -> list[str]:
         text.append(f"  proof    no other column of the written rows changed{besides}")
     if tally.succeeded:
         text.append(f"  undo     migrate rollback {result.run_id}")
-    if result.status == "interrupted":
-        text.append("  Interrupted. Run the command again to go on.")
+    if result.status in ("interrupted", "cancelled"):
+        text.append(f"  {result.status.capitalize()}. Run the command again to go on.")
     return text
 
 
 def _exit_code(result: Result) -> int:
-    if result.status == "interrupted":
+    if result.status in ("interrupted", "cancelled"):
         return 130
     return 1 if result.tally.failed or result.tally.other_columns_changed else 0
 

@@ -31,6 +31,9 @@ class Quiet:
     def advance(self, succeeded: int, failed: int) -> None:
         """See writeback.Observer."""
 
+    def waiting(self, reason: str | None) -> None:
+        """See writeback.Observer."""
+
     def notice(self, message: str) -> None:
         """See writeback.Observer."""
         self.notices.append(message)

@@ -166,6 +166,9 @@ class Notes:
         """See writeback.Observer."""
         self.advances.append((succeeded, failed))
 
+    def waiting(self, reason: str | None) -> None:
+        """See writeback.Observer."""
+
     def notice(self, message: str) -> None:
         """See writeback.Observer."""
         self.notices.append(message)
@@ -276,7 +279,7 @@ def main(conninfo: str, world: str, batch_size: str = "50") -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    return 130 if result.status == "interrupted" else 0
+    return 130 if result.status in ("interrupted", "cancelled") else 0
 
 
 def as_json(world: World) -> str:

@@ -1,0 +1,105 @@
+"""`migrate pause`, `resume` and `cancel`, given in another terminal to a run that is going on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from conftest import Cli
+from test_writeback_faults import ROWS, SLOW, start, wait_for_batches
+from writeback_world import MODEL_SCHEMA, World, apply, check_books, create, pending, query
+
+from scripts.connection import connect
+from scripts.errors import UserError
+from scripts.ledger import Ledger
+from scripts.settings import Database
+
+LEDGER = Ledger(MODEL_SCHEMA, "shop")
+SHOP = "{source_schema: shop}"
+# Slow enough for a person to say something meanwhile.
+SLOWER = World(value="case when pg_sleep(0.001) is not null then e.body end")
+
+
+def run_row(database: Database, columns: str = "run_id") -> tuple[Any, ...]:
+    return query(database, f"select {columns} from {MODEL_SCHEMA}.migration_runs order by started_at desc limit 1")[0]
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def batches(database: Database) -> int:
+    return int(query(database, "select count(*) from shop.migration_log where kind = 'apply'")[0][0])
+
+
+def test_a_run_pauses_goes_on_and_is_cancelled(database: Database, cli: Cli) -> None:
+    create(database, SLOWER, ROWS)
+    process = start(database, SLOWER)
+    wait_for_batches(database, 3)
+    (run_id,) = run_row(database)
+    somebody = str(uuid4())
+    cli("pause", str(run_id)[:8], "--performed-by", somebody, database=database, MIGRATION_VARS=SHOP)
+    until(lambda: run_row(database, "waiting_for") == ("paused",), "the run does not pause")
+    paused = batches(database)
+    time.sleep(0.7)
+    assert batches(database) == paused, "a paused run writes"
+    assert process.poll() is None
+    assert run_row(database, "control, controlled_by::text, status, waiting_since is not null") == (
+        "pause", somebody, "running", True
+    )  # fmt: skip
+    assert "running, waits: paused" in cli("log", database=database, MIGRATION_VARS=SHOP).stdout
+
+    cli("resume", str(run_id), database=database, MIGRATION_VARS=SHOP)
+    until(lambda: batches(database) > paused, "the run does not go on")
+    assert run_row(database, "waiting_for, waiting_since") == (None, None)
+
+    cli("cancel", str(run_id), database=database, MIGRATION_VARS=SHOP)
+    assert process.wait(20) == 130
+    status, control, waits, written = run_row(
+        database, "status, control, summary -> 'waits', (summary ->> 'succeeded')::integer"
+    )
+    assert (status, control) == ("cancelled", "cancel")
+    assert [(wait["reason"], wait["count"]) for wait in waits] == [("paused", 1)]
+    assert waits[0]["seconds"] > 0.7
+    left = pending(database, SLOWER)
+    assert left == ROWS - written > 0
+    check_books(database, SLOWER)
+    assert apply(database, SLOWER).tally.succeeded == left
+
+
+def test_a_paused_run_can_be_cancelled_or_interrupted(database: Database) -> None:
+    create(database, SLOW, ROWS)
+    for end in ("cancelled", "interrupted"):
+        process = start(database, SLOW)
+        until(lambda: LEDGER.exists(connect(database)) and run_row(database, "status") == ("running",), "no run")
+        (run_id,) = run_row(database)
+        with connect(database) as session:
+            LEDGER.request(session, run_id, "pause")
+            until(lambda: run_row(database, "waiting_for") == ("paused",), "the run does not pause")
+            if end == "cancelled":
+                LEDGER.request(session, run_id, "cancel")
+            else:
+                process.terminate()
+        assert process.wait(20) == 130
+        assert run_row(database, "status, waiting_for") == (end, None)
+
+
+def test_what_is_not_going_on_cannot_be_controlled(database: Database) -> None:
+    create(database, SLOW, 10)
+    done = apply(database, SLOW).run_id
+    with connect(database) as session:
+        with pytest.raises(UserError, match=r"is not going on \(done\): there is nothing to pause"):
+            LEDGER.request(session, done, "pause")
+        crashed = LEDGER.open_run(
+            session, command="orders", migration_type="event", kind="apply", target={"schema": "shop", "table": "x"}
+        )
+        with pytest.raises(UserError, match=r"is not going on \(crashed\): there is nothing to cancel"):
+            LEDGER.request(session, crashed, "cancel")
+        with pytest.raises(UserError, match="No run has an id"):
+            LEDGER.request(session, UUID(int=0), "pause")
