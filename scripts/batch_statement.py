@@ -19,6 +19,10 @@ _NAMES = (
     "key", "model_key", "target_column", "previous", "pending_flag", "location", "table_oid", "group_by",
 )  # fmt: skip
 
+# Types whose equal values are stored alike; of text that is so where bytes are compared.
+_EXACT = re.compile(r"uuid|smallint|integer|bigint|boolean|date|timestamp( with| without) time zone")
+_EXACT_TEXT = re.compile(r"text|character varying(\(\d+\))?")
+
 # Types whose values may be stored out of line and be large.
 _LARGE = re.compile(r"jsonb?|text|bytea|xml|character varying|.*\[\]$")
 
@@ -34,6 +38,7 @@ class Plan:
     key_is_uuid: bool
     tenant_may_be_null: bool
     has_triggers: bool = False  # that fire before a row is updated
+    returns_old: bool = False  # `returning` knows the row before the update (18 and later)
     toast_ids: bool = False  # the server tells which stored value a column points to (17 and later)
     vocabulary: frozenset[str] = frozenset()  # words that error messages may keep
 
@@ -86,12 +91,7 @@ with written as (
         where m.{location} > $1::tid and m.{location} <= $2::tid {of_leaf} and m.{pending_flag} {skip}
         limit $3::bigint
     ) as v
-    cross join lateral (
-        select {columns}
-        from {table} as o
-        where o.ctid = v.location
-        offset 0
-    ) as o
+    {before}
     where
         t.ctid = v.location
         and t.ctid >= v.location
@@ -100,7 +100,7 @@ with written as (
         {tenant}
         and v.value is not null
         and v.value is distinct from v.previous
-    returning
+    returning {of_before}
         t.{key} as key,
         v.member,
         v.previous,
@@ -167,7 +167,8 @@ cross join members as m
             of_leaf=of_leaf,
             tenant=tenant,
             skip=sql.SQL("and m.{}::text <> all($8::text[])").format(name["model_key"]) if skip else sql.SQL(""),
-            columns=sql.SQL(", ").join(sql.Identifier("o", column.name) for column in self.columns),
+            before=sql.SQL("") if self.returns_old else self._before(leaf),
+            of_before=sql.SQL("with (old as o)" if self.returns_old else ""),
             changed=self._changed(),
             fingerprint=fingerprint_sql(self.columns, "t"),
             ids=sql.SQL(ids),
@@ -182,27 +183,41 @@ cross join members as m
             **name,
         )
 
+    def _before(self, leaf: Leaf) -> sql.Composed:
+        """The row before the update, by its place: what `returning old` gives since PostgreSQL 18."""
+        return sql.SQL(
+            "cross join lateral (select {columns} from {table} as o where o.ctid = v.location offset 0) as o"
+        ).format(
+            columns=sql.SQL(", ").join(sql.Identifier("o", column.name) for column in self.columns),
+            table=leaf.relation,
+        )
+
     def _changed(self) -> sql.Composable:
         """Whether any column but the target differs between the row before (o) and after (t), bit by bit.
 
         A value that is stored out of line is the same when it is the same stored value: a large payload is not read
         (PostgreSQL 17 can tell; before, it is read and compared).
         """
-        if not self.columns:
-            return sql.SQL("false")
+        differences: list[sql.Composable] = []
         sides: dict[str, list[sql.Composable]] = {"o": [], "t": []}
         for column in self.columns:
-            for side, values in sides.items():
-                value = sql.Identifier(side, column.name)
-                if self.toast_ids and _LARGE.match(column.type):
-                    ids = [
-                        sql.SQL("pg_column_toast_chunk_id({})").format(sql.Identifier(x, column.name)) for x in sides
-                    ]
-                    values.append(sql.SQL("case when {} = {} then null else {} end").format(*ids, value))
-                else:
-                    values.append(value)
-        rows = [sql.SQL("row({})").format(sql.SQL(", ").join(values)) for values in sides.values()]
-        return sql.SQL("pg_catalog.record_image_ne({}, {})").format(*rows)
+            values = [sql.Identifier(side, column.name) for side in sides]
+            # Cheaper than a record, and the same wherever equal values have the same bits.
+            if _EXACT.fullmatch(column.type):
+                differences.append(sql.SQL("{} is distinct from {}").format(*values))
+            elif _EXACT_TEXT.fullmatch(column.type):
+                differences.append(sql.SQL('{} collate "C" is distinct from {} collate "C"').format(*values))
+            else:
+                for side, value in zip(sides.values(), values, strict=True):
+                    if self.toast_ids and _LARGE.match(column.type):
+                        ids = [sql.SQL("pg_column_toast_chunk_id({})").format(each) for each in values]
+                        side.append(sql.SQL("case when {} = {} then null else {} end").format(*ids, value))
+                    else:
+                        side.append(value)
+        if sides["o"]:
+            rows = [sql.SQL("row({})").format(sql.SQL(", ").join(values)) for values in sides.values()]
+            differences.append(sql.SQL("pg_catalog.record_image_ne({}, {})").format(*rows))
+        return sql.SQL("({})").format(sql.SQL(" or ").join(differences or [sql.SQL("false")]))
 
     def trial_statement(self, leaf: Leaf) -> sql.Composed:
         """An update of a range's pending rows that returns the names of the columns that changed beside the target.

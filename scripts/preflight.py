@@ -167,6 +167,7 @@ def inspect(session: Session, database: Database, target: Target) -> Preflight:
         key_is_uuid=key["type"] == "uuid",
         tenant_may_be_null=not tenant["required"],
         has_triggers=any(trigger["each_row"] and trigger["before"] for trigger in triggers),
+        returns_old=session.info.server_version >= 180000,
         toast_ids=session.info.server_version >= 170000,
         vocabulary=frozenset(word for trigger in triggers for word in faults.words(trigger["source"] or "")),
     )
