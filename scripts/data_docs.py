@@ -50,6 +50,12 @@ def check_folder(site: Path) -> None:
         raise UserError(f"--output names {site}, which cannot be written: {error.strerror}.") from None
 
 
+def is_of(site: Path, database: str) -> bool:
+    """Whether a folder holds the Data Docs of the database with this label."""
+    mark = site / _MARK
+    return mark.is_file() and mark.read_text(encoding="utf-8").splitlines()[1:2] == [database]
+
+
 def publish(made: Path, site: Path, found: Validation) -> None:
     """Put the site in place: the pages in `made` (by Great Expectations), mended, with an index of our own."""
     static = made / _STATIC
@@ -78,7 +84,10 @@ def publish(made: Path, site: Path, found: Validation) -> None:
                 text = _as_warnings(text)
         page.write_text(text, encoding="utf-8")
     (made / "index.html").write_text(_index(found, pages), encoding="utf-8")
-    (made / _MARK).write_text("Made by `migrate validate`; the next one replaces this folder.\n", encoding="utf-8")
+    # Names the database, so that nobody shows these pages beside the numbers of another one.
+    (made / _MARK).write_text(
+        f"Made by `migrate validate`; the next one replaces this folder.\n{found.database}\n", encoding="utf-8"
+    )
     if site.exists():
         for path in site.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -75,6 +75,14 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("checksum", "text"),
         ("built_at", "timestamptz default now()"),
     ),
+    # What was done besides runs: what the checklist of the review site goes by.
+    "migration_evidence": (
+        ("evidence_id", "uuid primary key default gen_random_uuid()"),
+        ("kind", "text check (kind in ('validation', 'verification', 'log_export'))"),
+        ("recorded_at", "timestamptz default clock_timestamp()"),
+        ("recorded_by", "text default session_user"),
+        ("summary", "jsonb default '{}'"),
+    ),
     # What `ensure` altered in a table that was the product's, with the statement that brings it back.
     "ledger_changes": (
         ("changed_at", "timestamptz default now()"),

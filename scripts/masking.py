@@ -17,6 +17,7 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_CONTACT = re.compile(r"[^\s<>()@,;:]+@[^\s<>()@,;:]+|\+?\d[\d ().-]{5,}\d")
 _LONGEST_TEXT = 60
 _LONGEST_VALUE = 1_000
 
@@ -36,6 +37,19 @@ def masked(value: Any, key: str = "") -> Any:
     if _ID.fullmatch(value):
         return value
     return "".join(_mask(character) for character in value)
+
+
+def without_contacts(text: str) -> str:
+    """A label that people gave a thing, such as a campaign's name: readable, but for e-mail addresses and numbers
+    long enough to be a telephone's or a card's."""
+
+    def mask(match: re.Match[str]) -> str:
+        found = match.group(0)
+        if "@" not in found and sum(map(str.isdigit, found)) < 9:  # a date
+            return found
+        return "".join(_mask(character) for character in found)
+
+    return _CONTACT.sub(mask, text)
 
 
 def shortened(value: Any, depth: int = 0) -> Any:

@@ -412,4 +412,36 @@ def as_json(found: Validation) -> dict[str, Any]:
     }
 
 
-__all__ = ["Finding", "Validation", "as_json", "validate"]
+def summary(found: Validation) -> dict[str, Any]:
+    """The result for the record: each suite's counts, and what was not met, by number."""
+    return {
+        "expectations": len(found.findings),
+        "met": sum(one.met for one in found.findings),
+        "failed": len(found.failed),
+        "warnings": sum(one.state == "warning" for one in found.findings),
+        "skipped": found.skipped,
+        "suites": [
+            {
+                "title": suite.title,
+                "expectations": len(found.of(suite)),
+                "met": sum(one.met for one in found.of(suite)),
+                "failed": sum(one.state == "failed" for one in found.of(suite)),
+            }
+            for suite in found.suites
+        ],
+        "not_met": [
+            {
+                "suite": suite.title,
+                "sentence": one.sentence,
+                "column": one.column,
+                "state": one.state,
+                "measured": data_docs.measured(suite, one),
+            }
+            for suite in found.suites
+            for one in found.of(suite)
+            if not one.met
+        ],
+    }
+
+
+__all__ = ["Finding", "Validation", "as_json", "summary", "validate"]

@@ -13,7 +13,7 @@ from typing import IO, Annotated, Any
 import typer
 from rich.table import Table
 
-from scripts import settings
+from scripts import evidence, settings
 from scripts.commands.common import ProfileOption, TargetOption, note, print_table, to_json
 from scripts.commands.opened import opened
 from scripts.errors import UserError
@@ -91,6 +91,11 @@ def log(
             written = _write_json(file, rows) if chosen is Format.json else _write_csv(file, rows)
         if output is not None:
             note(f"{written:,} rows of migration_log written to {output}.")
+        if output is not None and found is None and migration_type is None and not failures and limit is None:
+            # Only an export of everything counts for the checklist.
+            summary = {"rows": written, "format": chosen.value}
+            if unrecorded := evidence.record(session, ledger, evidence.LOG_EXPORT, summary):
+                note(f"Not recorded for the checklist: {unrecorded}.")
 
 
 def _format(given: Format | None, output: Path | None) -> Format:

@@ -26,6 +26,12 @@ def site(
     show_personal_data: Annotated[
         bool, typer.Option("--show-personal-data", help="Show samples and values as they are, not masked.")
     ] = False,
+    data_docs: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-docs", metavar="DIR", help="Where `migrate validate` put its pages; by default site/data_docs."
+        ),
+    ] = None,
     profile: ProfileOption = None,
     target: TargetOption = None,
 ) -> None:
@@ -34,6 +40,14 @@ def site(
     build.check_folder(folder)
     database = settings.resolve(profile, target)
     with opened(database, "site") as (session, ledger):
-        pages = build.build(session, database, ledger, folder, show_personal_data=show_personal_data, watch=note)
+        pages = build.build(
+            session,
+            database,
+            ledger,
+            folder,
+            show_personal_data=show_personal_data,
+            data_docs=(data_docs or project_dir() / "site" / "data_docs").expanduser().absolute(),
+            watch=note,
+        )
     note(f"{pages:,} pages, {size(build.size(folder))}.")
     out.print(str(folder / "index.html"), markup=False)

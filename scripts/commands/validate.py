@@ -7,8 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from scripts import data_docs, settings, validation
+from scripts import data_docs, evidence, settings, validation
 from scripts.commands.common import JsonOption, NoBuildOption, ProfileOption, TargetOption, note, out, print_json
+from scripts.commands.opened import opened
 from scripts.paths import project_dir
 from scripts.validation import Validation
 
@@ -36,7 +37,10 @@ def validate(
     Changes nothing in the product's tables. Exit codes: 0 no fault (warnings are listed), 1 an expectation failed.
     """
     site = (output or project_dir() / "site" / "data_docs").expanduser().absolute()
-    found = validation.validate(settings.resolve(profile, target), site, build=not no_build)
+    database = settings.resolve(profile, target)
+    found = validation.validate(database, site, build=not no_build)
+    with opened(database, "validate") as (session, ledger):
+        unrecorded = evidence.record(session, ledger, evidence.VALIDATION, validation.summary(found))
     if as_json:
         print_json(validation.as_json(found))
     else:
@@ -44,6 +48,8 @@ def validate(
     if found.skipped:
         note(f"Not judged: {found.skipped}.")
     note(_summary(found))
+    if unrecorded:
+        note(f"Not recorded for the checklist: {unrecorded}.")
     note(f"Data Docs: {site / 'index.html'}")
     raise typer.Exit(1 if found.failed else 0)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from scripts import settings
+from scripts import evidence, settings
 from scripts import verify as verification
 from scripts.commands.common import JsonOption, ProfileOption, TargetOption, note, out, print_json, print_table
 from scripts.commands.opened import opened, require_ledger
@@ -47,6 +47,9 @@ def verify(
             note(f"Run {run.run_id} is still going on; this is how far it has come.")
         with RunProgress("verifying", run.succeeded) as progress:
             proof = verification.verify(session, ledger, run, lambda rows: progress.advance(rows, 0))
+        summary = {"run_id": str(run.run_id), "holds": proof.holds, "rows": proof.logged, "status": run.status}
+        if unrecorded := evidence.record(session, ledger, evidence.VERIFICATION, summary):
+            note(f"Not recorded for the checklist: {unrecorded}.")
     if as_json:
         print_json(proof.as_json())
     else:

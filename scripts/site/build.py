@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -15,7 +15,7 @@ from scripts.connection import Session
 from scripts.errors import UserError
 from scripts.ledger import Ledger
 from scripts.settings import Database
-from scripts.site import pages
+from scripts.site import downloads, pages
 from scripts.site.reader import Reader
 from scripts.site.rendering import Frame, Renderer
 
@@ -48,9 +48,10 @@ def build(
     folder: Path,
     *,
     show_personal_data: bool = False,
+    data_docs: Path | None = None,
     watch: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write the site; returns the number of its pages.
+    """Write the site; returns the number of its pages. `data_docs`: where `migrate validate` put its pages.
 
     Every report is a statement of its own, so that nothing holds back vacuum for long: while a run is writing, the
     numbers of two pages may differ by what it wrote between them. Raises UserError when the folder is neither empty
@@ -58,21 +59,36 @@ def build(
     """
     check_folder(folder)
     with _replaced(folder) as made:
-        reader = Reader(session, database, ledger, show_personal_data=show_personal_data, watch=watch)
+        reader = Reader(
+            session, database, ledger, show_personal_data=show_personal_data, data_docs=data_docs, watch=watch
+        )
         frame = Frame(database.label, datetime.now(UTC), masked=not show_personal_data)
         renderer = Renderer(frame)
         count = 0
         for path in pages.paths(reader):
             page = pages.find(reader, path)
             assert page is not None
-            place = made / path
-            place.parent.mkdir(exist_ok=True)
-            place.write_text(renderer.render(page), encoding="utf-8")
+            _write(made / path, [renderer.render(page)])
             count += 1
+        for path in downloads.paths(reader):
+            found = downloads.find(reader, path)
+            assert found is not None
+            _write(made / path, found.pieces)
+        if reader.data_docs is not None:
+            shutil.copytree(reader.data_docs, made / "validation")
+        if reader.dbt_page is not None:
+            (made / "lineage").mkdir()
+            shutil.copyfile(reader.dbt_page, made / "lineage" / "index.html")
         with as_file(files("scripts.site") / "static") as static:
             shutil.copytree(static, made / "static")
         (made / _MARK).write_text("Made by `migrate site`; the next one replaces this folder.\n", encoding="utf-8")
     return count
+
+
+def _write(path: Path, pieces: Iterable[str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(pieces)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from scripts.evidence import LOG_EXPORT, VALIDATION, VERIFICATION
+from scripts.evidence import Evidence as Recorded
 from scripts.ledger import Run
 from scripts.preflight import size
 from scripts.status import Status, TargetStatus
@@ -35,10 +37,18 @@ class Item:
     evidence: tuple[Evidence, ...] = ()
 
 
-def items(found: Status, runs: Sequence[Run]) -> list[Item]:
-    """The steps in order."""
-    steps = [_dry_run(found, runs), _backup(found, runs), _applied(found, runs)]
-    return [*steps, _ready(steps)]
+def items(found: Status, runs: Sequence[Run], recorded: Sequence[Recorded]) -> list[Item]:
+    """The steps in order. `runs` and `recorded` are the newest first."""
+    writes = [one.ended_at or one.started_at for one in runs if one.kind != "dry_run" and one.succeeded]
+    last_write = max(writes, default=None)
+    steps = [
+        _dry_run(found, runs),
+        _backup(found, runs),
+        _applied(found, runs),
+        _validated(recorded, last_write),
+        _exported(recorded, last_write),
+    ]
+    return [*steps, _ready(found, steps)]
 
 
 def _dry_run(found: Status, runs: Sequence[Run]) -> Item:
@@ -84,18 +94,64 @@ def _applied(found: Status, runs: Sequence[Run]) -> Item:
             left.append(f"{target.column} cannot be read")
         elif target.rows_pending:
             left.append(f"{target.rows_pending:,} {target.command} are pending")
+        if last is not None and (last.failed or last.status != "done"):
+            failed = f" with {last.failed:,} failed rows" if last.failed else ""
+            left.append(f"the last run of {target.command} is {last.status}{failed}")
     if not evidence:
         return Item("applied", "Applied", OPEN, "Nothing was written yet. `migrate events --apply` writes.")
     if left:
-        return Item("applied", "Applied", ATTENTION, f"{_and(left)}.", tuple(evidence))
+        text = _and(left)
+        return Item("applied", "Applied", ATTENTION, f"{text[0].upper()}{text[1:]}.", tuple(evidence))
     return Item("applied", "Applied", DONE, "Nothing is pending.", tuple(evidence))
 
 
-def _ready(steps: Sequence[Item]) -> Item:
-    missing = [step.title.lower() for step in steps if step.state != DONE]
+def _validated(recorded: Sequence[Recorded], last_write: datetime | None) -> Item:
+    last = next((one for one in recorded if one.kind == VALIDATION), None)
+    proof = next((one for one in recorded if one.kind == VERIFICATION), None)
+    if last is None:
+        return Item("validated", "Validated", OPEN, "No validation is recorded. `migrate validate` makes one.")
+    failed, total = last.summary.get("failed", 0), last.summary.get("expectations", 0)
+    evidence = [Evidence(f"validation: {total:,} expectations, {failed:,} failed", last.recorded_at, last.recorded_by)]
+    if proof is not None:
+        run_id = UUID(str(proof.summary["run_id"])) if proof.summary.get("run_id") else None
+        word = "nothing but the target column was changed" if proof.summary.get("holds") else "not proven"
+        evidence.append(Evidence(f"verification: {word}", proof.recorded_at, proof.recorded_by, run_id))
+    if failed:
+        return Item(
+            "validated", "Validated", ATTENTION, f"{failed:,} of {total:,} expectations failed.", tuple(evidence)
+        )
+    if proof is not None and not proof.summary.get("holds"):
+        return Item("validated", "Validated", ATTENTION, "The last verification did not hold.", tuple(evidence))
+    if last_write is not None and last.recorded_at < last_write:
+        sentence = "Rows were written after the last validation: `migrate validate` again."
+        return Item("validated", "Validated", ATTENTION, sentence, tuple(evidence))
+    return Item("validated", "Validated", DONE, f"{total:,} expectations, none failed.", tuple(evidence))
+
+
+def _exported(recorded: Sequence[Recorded], last_write: datetime | None) -> Item:
+    last = next((one for one in recorded if one.kind == LOG_EXPORT), None)
+    if last is None:
+        sentence = "No export of the whole log is recorded. `migrate log --output FILE` makes one."
+        return Item("exported", "Log exported", OPEN, sentence)
+    what = f"{last.summary.get('rows', 0):,} rows as {last.summary.get('format', 'a file')}"
+    evidence = (Evidence(what, last.recorded_at, last.recorded_by),)
+    if last_write is not None and last.recorded_at < last_write:
+        sentence = "Rows were written after the last export: `migrate log --output FILE` again."
+        return Item("exported", "Log exported", ATTENTION, sentence, evidence)
+    return Item("exported", "Log exported", DONE, "The whole log was exported.", evidence)
+
+
+def _ready(found: Status, steps: Sequence[Item]) -> Item:
+    missing = [f"the step “{step.title}”" for step in steps if step.state != DONE]
+    if waiting := found.numbers.get("ambiguous_campaigns"):
+        missing.append(f"{waiting:,} campaigns that wait for a person")
+    if found.writers:
+        missing.append("a run that is writing now")
+    if not found.numbers:
+        missing.append("the report `migration_status`, which is not built (`migrate build`)")
     if missing:
-        return Item("ready", "Ready for rollout", OPEN, f"Not yet; look at: {_and(missing)}.")
-    return Item("ready", "Ready for rollout", DONE, "Every step above is done.")
+        return Item("ready", "Ready for rollout", OPEN, f"Not yet. In the way: {_and(missing)}.")
+    return Item("ready", "Ready for rollout", DONE, "Every step is done and nothing waits for a person.")
 
 
 def _last(runs: Sequence[Run], target: TargetStatus, kind: str) -> Run | None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+from scripts import evidence
+from scripts.site import downloads
+from scripts.site.events import heat_map
 from scripts.site.reader import Reader
 from scripts.site.rendering import Page
 
-#: Runs on one page of the list.
+#: Rows on one page of a list.
 RUNS_PER_PAGE = 500
+SETTLED_PER_PAGE = 500
+AMBIGUOUS_PER_PAGE = 50
 
 _RUN = re.compile(r"runs/([0-9a-f-]{36})\.html")
 _RUN_REPORT = re.compile(r"runs/([0-9a-f-]{36})-report\.html")
-_RUN_LIST = re.compile(r"runs(?:-([2-9]|[1-9][0-9]+))?\.html")
+_LIST = re.compile(r"(runs|campaigns|campaigns-settled)(?:-([2-9]|[1-9][0-9]+))?\.html")
 
 
 def paths(reader: Reader) -> Iterator[str]:
     """The paths of all pages."""
-    yield "index.html"
+    yield from _SINGLE
+    yield from _numbered("campaigns", len(reader.ambiguous[0]), AMBIGUOUS_PER_PAGE)
+    yield from _numbered("campaigns-settled", len(reader.settled.rows), SETTLED_PER_PAGE)
     yield from _numbered("runs", len(reader.runs), RUNS_PER_PAGE)
     for one in reader.runs:
         yield f"runs/{one.run_id}.html"
@@ -27,10 +35,10 @@ def paths(reader: Reader) -> Iterator[str]:
 
 def find(reader: Reader, path: str) -> Page | None:
     """The page of a path; None when there is none."""
-    if path == "index.html":
-        return _overview(reader, path)
-    if found := _RUN_LIST.fullmatch(path):
-        return _run_list(reader, path, int(found[1] or 1))
+    if path in _SINGLE:
+        return _SINGLE[path](reader, path)
+    if found := _LIST.fullmatch(path):
+        return _LISTS[found[1]](reader, path, int(found[2] or 1))
     if found := _RUN.fullmatch(path):
         return _run(reader, path, found[1], "run.html")
     if found := _RUN_REPORT.fullmatch(path):
@@ -38,21 +46,108 @@ def find(reader: Reader, path: str) -> Page | None:
     return None
 
 
+# ---------- pages of their own
+
+
 def _overview(reader: Reader, path: str) -> Page:
     return Page(
-        path, "overview.html", "overview", "Overview",
+        path,
+        "overview.html",
+        "overview",
+        "Overview",
         {"status": reader.status, "checklist": reader.checklist, "progress": reader.progress},
-    )  # fmt: skip
+    )
 
 
-def _run_list(reader: Reader, path: str, number: int) -> Page | None:
-    pages = list(_numbered("runs", len(reader.runs), RUNS_PER_PAGE))
+def _events(reader: Reader, path: str) -> Page:
+    coverage, (drift, drift_problem) = reader.report("coverage"), reader.drift
+    return Page(
+        path,
+        "events.html",
+        "events",
+        "Events",
+        {
+            "providers": reader.report("providers"),
+            "coverage": coverage,
+            "heat": heat_map(coverage.rows),
+            "templates": reader.report("templates"),
+            "drift": drift,
+            "drift_problem": drift_problem,
+            "samples": reader.samples,
+        },
+    )
+
+
+def _validation(reader: Reader, path: str) -> Page:
+    validations = [one for one in reader.evidence if one.kind == evidence.VALIDATION]
+    return Page(
+        path,
+        "validation.html",
+        "validation",
+        "Validation",
+        {
+            "last": validations[0] if validations else None,
+            "recorded": reader.evidence[:50],
+            "has_data_docs": reader.data_docs is not None,
+        },
+    )
+
+
+def _lineage(reader: Reader, path: str) -> Page:
+    return Page(
+        path,
+        "lineage.html",
+        "lineage",
+        "Lineage",
+        {"models": reader.models, "has_dbt_page": reader.dbt_page is not None},
+    )
+
+
+def _downloads(reader: Reader, path: str) -> Page:
+    return Page(path, "downloads.html", "downloads", "Downloads", {"tables": downloads.TABLES})
+
+
+_SINGLE: dict[str, Callable[[Reader, str], Page]] = {
+    "index.html": _overview,
+    "events.html": _events,
+    "validation.html": _validation,
+    "lineage.html": _lineage,
+    "downloads.html": _downloads,
+}
+
+
+# ---------- lists
+
+
+def _ambiguous(reader: Reader, path: str, number: int) -> Page | None:
+    found, problem = reader.ambiguous
+    more = {"problem": problem, "settled": len(reader.settled.rows), "orphaned": reader.orphaned}
+    return _list("campaigns", path, number, found, AMBIGUOUS_PER_PAGE, "Campaigns", more)
+
+
+def _settled(reader: Reader, path: str, number: int) -> Page | None:
+    more = {"problem": reader.settled.problem, "ambiguous": len(reader.ambiguous[0])}
+    return _list("campaigns-settled", path, number, reader.settled.rows, SETTLED_PER_PAGE, "Settled campaigns", more)
+
+
+def _runs(reader: Reader, path: str, number: int) -> Page | None:
+    more = {"strangers": reader.strangers}
+    return _list("runs", path, number, reader.runs, RUNS_PER_PAGE, "Runs", more)
+
+
+_LISTS = {"runs": _runs, "campaigns": _ambiguous, "campaigns-settled": _settled}
+
+
+def _list(
+    name: str, path: str, number: int, rows: Sequence[Any], size: int, title: str, more: dict[str, Any]
+) -> Page | None:
+    """One page of a list: its rows, the paths of all its pages, and its own number among them."""
+    pages = list(_numbered(name, len(rows), size))
     if number > len(pages):
         return None
-    shown = reader.runs[(number - 1) * RUNS_PER_PAGE : number * RUNS_PER_PAGE]
-    return Page(
-        path, "runs.html", "runs", "Runs", {"runs": shown, "total": len(reader.runs), "pages": pages, "number": number}
-    )
+    shown = rows[(number - 1) * size : number * size]
+    values = {"rows": shown, "total": len(rows), "pages": pages, "number": number, **more}
+    return Page(path, f"{name}.html", name.partition("-")[0], title, values)
 
 
 def _run(reader: Reader, path: str, run_id: str, template: str) -> Page | None:

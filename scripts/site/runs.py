@@ -76,6 +76,15 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Strangers:
+    """Rows of migration_log without a run: of the product itself, or of an older tool."""
+
+    rows: int
+    first: datetime | None
+    last: datetime | None
+
+
+@dataclass(frozen=True)
 class Undo:
     """What became of a run's rows. `state`: none (it wrote nothing), possible, partly, done or impossible."""
 
@@ -120,8 +129,8 @@ def detail(session: Session, ledger: Ledger, run: Run, runs: Sequence[Run], *, s
         left_out=max(0, run.batches - len(shown)),
         failures=tuple(failures(session, ledger, run.run_id, FAILURES, show_personal_data=show_personal_data)),
         waits=tuple(_waits(summary.get("waits"))),
-        waiting_for=getattr(run, "waiting_for", None),
-        waiting_since=getattr(run, "waiting_since", None),
+        waiting_for=run.waiting_for,
+        waiting_since=run.waiting_since,
         undo=_undo(session, ledger, run, runs),
     )
 
@@ -162,6 +171,21 @@ def progress(session: Session, ledger: Ledger) -> list[Step]:
             ).format(log=ledger.log_table),
             {"points": POINTS},
         ).fetchall()
+
+
+def strangers(session: Session, ledger: Ledger) -> Strangers:
+    """Count the rows of migration_log that no run wrote."""
+    if not ledger.exists(session):
+        return Strangers(0, None, None)
+    with session.cursor(row_factory=class_row(Strangers)) as cursor:
+        found = cursor.execute(
+            sql.SQL(
+                "select count(*) as rows, min(started_at) as first, max(started_at) as last "
+                "from {} where run_id is null"
+            ).format(ledger.log_table)
+        ).fetchone()
+    assert found is not None
+    return found
 
 
 def failures(
