@@ -18,6 +18,7 @@ from scripts.commands import (
     log,
     rollback,
     run,
+    serve,
     site,
     status,
     teardown,
@@ -28,7 +29,23 @@ from scripts.connection import explain
 from scripts.errors import UserError
 
 # In the order in which a person needs them, which is the order of the help.
-COMMANDS = (demo, build, run, status, control, backup, rollback, verify, log, decide, validate, site, teardown, db)
+COMMANDS = (
+    demo,
+    build,
+    run,
+    status,
+    control,
+    backup,
+    rollback,
+    verify,
+    log,
+    decide,
+    validate,
+    site,
+    serve,
+    teardown,
+    db,
+)
 
 app = typer.Typer(
     name="migrate",

@@ -71,6 +71,7 @@ class Options:
     limit: int | None = None  # rows to take up at most: written or failed
     performed_by: UUID | None = None
     expected_rows: int | None = None  # as the survey found; for those who watch
+    limit_written: bool = False  # rows that fail do not count for the limit
 
 
 @dataclass
@@ -160,8 +161,15 @@ class WriteBack:
         return self._gate.cancelled
 
     def _ended(self) -> bool:
+        room = self._room()
+        return self._stop.requested or (room is not None and room <= 0)
+
+    def _room(self) -> int | None:
+        """Rows that may still be taken up; None without a limit."""
         limit = self._options.limit
-        return self._stop.requested or (limit is not None and self.tally.processed >= limit)
+        if limit is None:
+            return None
+        return limit - (self.tally.succeeded if self._options.limit_written else self.tally.processed)
 
     def _walk(self, leaf: Leaf) -> None:
         """One pass over a leaf."""
@@ -173,9 +181,8 @@ class WriteBack:
             self._gate.let_pass(self._patient)
             if self._ended():
                 return
-            rows = self._batch_size
-            if self._options.limit is not None:
-                rows = min(rows, self._options.limit - self.tally.processed)
+            room = self._room()
+            rows = self._batch_size if room is None else min(self._batch_size, room)
             span = self._next(walk, after, rows)
             if span is None:
                 return

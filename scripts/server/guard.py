@@ -1,0 +1,125 @@
+"""What holds for every request: known hosts only, small bodies, headers that keep a browser strict, no tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import traceback
+from html import escape
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scripts.server.configuration import Configuration
+
+LARGEST_BODY = 65_536
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# `same-origin`, not `no-referrer`: with that one, browsers send `Origin: null` with a form, and what changes something
+# could no longer be told from a foreign page's request. Other sites get no referrer either way.
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "x-frame-options": "DENY",
+}
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, configuration: Configuration) -> None:
+        self._app = app
+        self._configuration = configuration
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(raw=message["headers"])
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if self._configuration.secure:
+                    headers.setdefault("strict-transport-security", "max-age=31536000")
+                message["headers"] = headers.raw
+            await send(message)
+
+        headers = Headers(scope=scope)
+        if headers.get("host", "").lower() not in self._configuration.hosts:
+            # A name that somebody made point here (DNS rebinding) would make their page one of ours.
+            await respond(scope, answer, 400, "This server is not known under that name.")
+            return
+        try:
+            length = int(headers.get("content-length", "0"))
+        except ValueError:
+            length = -1
+        if not 0 <= length <= LARGEST_BODY:
+            await respond(scope, answer, 413, _TOO_LARGE)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > LARGEST_BODY:
+                raise HTTPException(413, _TOO_LARGE)
+            return message
+
+        try:
+            await self._app(scope, limited, answer)
+        except Exception as error:
+            reference = secrets.token_hex(4)
+            log(f"{scope['method']} {scope['path']}: {type(error).__name__} (reference {reference})")
+            if os.environ.get("MIGRATION_DEBUG"):
+                traceback.print_exc()
+            if not started:
+                await respond(scope, answer, 500, f"Something went wrong. The server's log has it as {reference}.")
+
+
+_TOO_LARGE = f"The body is larger than {LARGEST_BODY:,} bytes."
+
+
+async def respond(scope: Scope, send: Send, status: int, text: str) -> None:
+    """A plain answer, for where the application is not asked: JSON for the endpoints, HTML for people."""
+    if scope["path"].startswith("/functions/"):
+        kind, body = "application/json", json.dumps(failure(text)).encode()
+    else:
+        kind = "text/html; charset=utf-8"
+        body = f'<!DOCTYPE html><html lang="en"><title>{status}</title><h1>{status}</h1><p>{escape(text)}'.encode()
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def failure(text: str) -> dict[str, object]:
+    """The body of an endpoint's error."""
+    return {"success": False, "error": text, "message": text}
+
+
+def log(text: str) -> None:
+    """One line on stderr, with nothing in it that a client could forge a line with."""
+    print("".join(character if character.isprintable() else "?" for character in text), file=sys.stderr, flush=True)
