@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from psycopg import sql
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -25,10 +25,10 @@ from scripts.batches import START, count_pending, walk
 from scripts.commands.opened import opened
 from scripts.errors import RunInProgress, UserError
 from scripts.interrupts import StopRequest
-from scripts.migration import Result, Writing
+from scripts.migration import Result
 from scripts.server.access import Access
 from scripts.server.guard import LARGEST_BODY, failure, log
-from scripts.server.preview import preview
+from scripts.server.preview import one_batch_limit, preview
 from scripts.server.sessions import Administrator
 from scripts.settings import Database
 from scripts.writeback import Options
@@ -44,14 +44,22 @@ _DRY = "Dry run complete - no changes made. Set dryRun=false to apply changes."
 
 # ---------- what is asked and answered
 
-BatchSize = Annotated[int, Field(ge=1, le=LARGEST_BATCH, description="Rows in a batch.")]
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 100.0 is 100."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     dryRun: bool = Field(default=True, description="Write nothing. Only `false` writes.")  # noqa: N815  (the product's name)
-    batchSize: BatchSize = DEFAULT_BATCH  # noqa: N815
+    batchSize: Whole = Field(  # noqa: N815
+        default=DEFAULT_BATCH, ge=1, le=LARGEST_BATCH, description="Rows in a batch."
+    )
 
 
 class CampaignsRequest(_Body):
@@ -61,12 +69,13 @@ class CampaignsRequest(_Body):
 class EventsRequest(_Body):
     """One batch of events."""
 
-    offset: int = Field(
+    offset: Whole = Field(
         default=0,
         ge=0,
         le=LARGEST_OFFSET,
         description="A dry run looks at the pending rows from here on. A call that writes takes the first ones, "
-        "whatever the offset: what was written before is no longer among them.",
+        "whatever the offset: what was written before is no longer among them. Rows that the product does not count as "
+        "pending but that are (a JSON null) come on top, so that its loop ends with every event migrated.",
     )
 
 
@@ -269,6 +278,9 @@ class _Silent:
         """See writeback.Observer."""
         log(message)
 
+    def waiting(self, reason: str | None) -> None:
+        """See writeback.Observer."""
+
 
 def _events(database: Database, body: EventsRequest, by: Administrator) -> EventsAnswer:
     given: dict[str, Any] = {"dryRun": body.dryRun, "batchSize": body.batchSize, "offset": body.offset}
@@ -282,8 +294,7 @@ def _events(database: Database, body: EventsRequest, by: Administrator) -> Event
             errors=[EventError(event_id=key, error=said) for key, said in seen.failures],
             remainingEvents=max(0, pending - body.offset - body.batchSize), **given,
         )  # fmt: skip
-    options = Options(body.batchSize, body.batchSize, by.user_id, limit_written=True)
-    result, failures, without = _apply(database, "events", options)
+    result, failures, without = _apply(database, "events", body.batchSize, by, one_batch=True)
     left = 0 if result is None else result.pending_left or 0
     return EventsAnswer(
         migrated=result.tally.succeeded if result else 0, skipped=without,
@@ -301,7 +312,7 @@ def _campaigns(database: Database, body: CampaignsRequest, by: Administrator) ->
             seen = preview(reading.session, reading.preflight.plan, 0, None)
         migrated, run_id, failures, message = seen.values, None, seen.failures, _DRY
     else:
-        result, failures, _ = _apply(database, "campaigns", Options(body.batchSize, None, by.user_id))
+        result, failures, _ = _apply(database, "campaigns", body.batchSize, by, one_batch=False)
         migrated, run_id = (result.tally.succeeded, result.run_id) if result else (0, None)
         message = "Migration complete."
     ambiguous = _ambiguous(database)
@@ -311,27 +322,26 @@ def _campaigns(database: Database, body: CampaignsRequest, by: Administrator) ->
     )  # fmt: skip
 
 
-def _apply(database: Database, command: str, options: Options) -> tuple[Result | None, list[tuple[str, str]], int]:
-    """Write; returns the result (None when nothing was pending), the rows that failed and those without a value."""
+def _apply(
+    database: Database, command: str, size: int, by: Administrator, *, one_batch: bool
+) -> tuple[Result | None, list[tuple[str, str]], int]:
+    """Write; returns the result (None when nothing was pending), the rows that failed and how many have no value."""
     with migration.opened_for_writing(database, command, build=True, stop=StopRequest(), notice=log) as writing:
-        if not _pending(writing):
+        plan = writing.preflight.plan
+        limit = one_batch_limit(writing.session, plan, size) if one_batch else None
+        if not limit and all(walk(writing.session, plan.target, leaf).next(START, 1) is None for leaf in plan.leaves):
             return None, [], 0
-        result = writing.apply(options, _Silent())
+        result = writing.apply(Options(size, limit, by.user_id, limit_written=True), _Silent())
         failures = [
             (str(one.get("id", "")), str(one.get("error", "")))
             for row in writing.ledger.log(writing.session, run_id=result.run_id, failures=True)
             for one in row["error_details"] or []
         ]
     without = 0
-    if result.tally.succeeded < (options.limit or 0):
-        # The whole table was walked: what is left and did not fail has no value.
+    if limit is None or result.tally.succeeded < limit:
+        # The whole table was walked: of what is left, what did not fail has no value.
         without = max(0, (result.pending_left or 0) - len(failures))
     return result, failures, without
-
-
-def _pending(writing: Writing) -> bool:
-    plan = writing.preflight.plan
-    return any(walk(writing.session, plan.target, leaf).next(START, 1) is not None for leaf in plan.leaves)
 
 
 def _ambiguous(database: Database) -> list[AmbiguousCampaign]:

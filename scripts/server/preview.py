@@ -48,6 +48,32 @@ def preview(session: Session, plan: Plan, offset: int, rows: int | None) -> Prev
     return found
 
 
+def one_batch_limit(session: Session, plan: Plan, rows: int) -> int:
+    """How many pending rows to write so that `rows` of them are such as the product counts (NULL or {}).
+
+    The product's page counts those once and then calls so many times that each fits in. A JSON null or an empty array
+    is pending too; were it part of a batch's number, as many rows would be left over at the end.
+    """
+    column = sql.Identifier("t", plan.target.target_column)
+    counted = sql.SQL("({0} is null or (pg_column_size({0}) <= 8 and {0} = '{{}}'))").format(column)
+    limit = 0
+    for leaf in plan.leaves:
+        found = sql.SQL("select max(q.location)::text, count(*) from ({}) as q").format(
+            sql.SQL("select t.ctid as location from {} as t where t.ctid > {} and {} limit {}").format(
+                leaf.relation, batches.tid(START), counted, rows
+            )
+        )
+        location, count = batches.scan(session, found)[0]
+        rows -= count
+        if not rows:
+            passed = sql.SQL("select count(*) from {} as t where t.ctid <= {} and {}").format(
+                leaf.relation, batches.tid(location), batches.pending_sql(plan.target, "t")
+            )
+            return limit + int(batches.scan(session, passed)[0][0])
+        limit += batches.count_pending(session, plan.target, leaf)
+    return limit
+
+
 def _look(session: Session, plan: Plan, walk: Walk, span: Span, found: Preview) -> None:
     """Make the values of a range; one that fails is halved until the row is found that makes it fail."""
     if span.rows == 1:

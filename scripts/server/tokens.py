@@ -57,7 +57,7 @@ class Tokens:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
             raise TokenRefused("The token is no JWT.") from None
-        algorithm = header.get("alg")
+        algorithm = str(header.get("alg"))
         # The algorithm picks the key, and a key serves no other algorithm: a public key is never an HMAC secret.
         key: Any
         if algorithm == "HS256" and self._configuration.jwt_secret:
