@@ -24,7 +24,7 @@ _EXACT = re.compile(r"uuid|smallint|integer|bigint|boolean|date|timestamp( with|
 _EXACT_TEXT = re.compile(r"text|character varying(\(\d+\))?")
 
 # Types whose values may be stored out of line and be large.
-_LARGE = re.compile(r"jsonb?|text|bytea|xml|character varying|.*\[\]$")
+LARGE = re.compile(r"jsonb?|text|bytea|xml|character varying|.*\[\]$")
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ cross join members as m
                 differences.append(sql.SQL('{} collate "C" is distinct from {} collate "C"').format(*values))
             else:
                 for side, value in zip(sides.values(), values, strict=True):
-                    if self.toast_ids and _LARGE.match(column.type):
+                    if self.toast_ids and LARGE.match(column.type):
                         ids = [sql.SQL("pg_column_toast_chunk_id({})").format(each) for each in values]
                         side.append(sql.SQL("case when {} = {} then null else {} end").format(*ids, value))
                     else:

@@ -25,6 +25,9 @@ END = "(4294967294,65535)"
 TABLE_WINDOW_PAGES = 65_536
 MODEL_WINDOW_PAGES = 2_048
 
+# Parts of a leaf that several workers take are no smaller, since a part's last batch is seldom a full one.
+PART_PAGES = 128
+
 # The planner must read the range and nothing else: it otherwise takes a parallel or an index scan where few rows
 # are pending, whose rows come in another order, and the largest location would jump over rows.
 SCAN_SETTINGS = {
@@ -64,6 +67,35 @@ class Span:
     after: str
     upto: str
     rows: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """A range of one leaf for one worker: locations in (after, upto]. Ends between pages."""
+
+    leaf: Leaf
+    after: str = START
+    upto: str = END
+
+
+def parts(session: Session, leaf: Leaf, workers: int, *, to_the_end: bool) -> list[Part]:
+    """A leaf cut into parts for several workers: large ones first, then smaller, so that all end at the same time.
+
+    Without `to_the_end` what is appended to the leaf meanwhile (their own new versions of rows) belongs to none.
+    """
+    pages = page_count(session, leaf) if workers > 1 else None
+    if pages is None:
+        return [Part(leaf)]
+    found: list[Part] = []
+    first = 0
+    while first < pages:
+        last = min(pages, first + max(PART_PAGES, (pages - first) // (4 * workers)))
+        # Line numbers begin at 1: no row lies at the place where one part ends and the next begins.
+        found.append(Part(leaf, f"({first},0)", f"({last},0)"))
+        first = last
+    if to_the_end:
+        found = [*found[:-1], Part(leaf, found[-1].after)] if found else [Part(leaf)]
+    return found
 
 
 def leaves(session: Session, schema: str, table: str) -> list[Leaf]:
@@ -171,13 +203,31 @@ class Walk(Protocol):
         None when no pending row is left before `upto`.
         """
 
+    def keys(self, span: Span) -> list[str]:
+        """The keys, as text, of the pending rows in a range."""
+
 
 class TableWalk:
-    """Bounds from the table itself: exact, in physical order, at almost no cost."""
+    """Bounds from the table itself: exact, in physical order, at almost no cost.
 
-    def __init__(self, session: Session, target: Target, leaf: Leaf, skip: Sequence[str] = ()) -> None:
+    With `most_bytes` a range ends before the stored values of the `payload` columns exceed it (but holds one row at
+    least); of a value that is stored out of line only the pointer is read.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        target: Target,
+        leaf: Leaf,
+        skip: Sequence[str] = (),
+        payload: Sequence[str] = (),
+        most_bytes: int | None = None,
+    ) -> None:
         self.session = session
         self._leaf = leaf
+        self._key = target.key
+        self._payload = payload
+        self._most_bytes = most_bytes if payload else None
         self._pages = page_count(session, leaf)
         self._pending = pending_sql(target, "t")
         self._skipped = skipped_sql(sql.Identifier("t", target.key), skip)
@@ -191,19 +241,61 @@ class TableWalk:
             ") as q"
         ).format(self._leaf.relation, tid(after), tid(upto), self._pending, self._skipped, rows)
 
+    def weighed(self, after: str, upto: str, rows: int, most_bytes: int, *, first: bool) -> sql.Composed:
+        """The same query, with a limit of bytes; it says besides how many bytes it found, and whether all rows fit."""
+        sizes = [
+            sql.SQL("coalesce(pg_catalog.pg_column_size({}), 0)").format(sql.Identifier("t", name))
+            for name in self._payload
+        ]
+        return sql.SQL(
+            "select (max(q.location) filter (where q.fits))::text, count(*) filter (where q.fits), "
+            "coalesce(max(q.bytes) filter (where q.fits), 0)::bigint, coalesce(bool_and(q.fits), true) from ("
+            "select s.location, s.bytes, s.bytes <= {most} or {first} and s.place = 1 as fits from ("
+            "select r.location, sum(r.size) over (rows unbounded preceding) as bytes, row_number() over () as place "
+            "from (select t.ctid as location, {size} as size from {leaf} as t "
+            "where t.ctid > {after} and t.ctid <= {upto} and {pending} and {skipped} limit {rows}) as r"
+            ") as s) as q"
+        ).format(
+            most=most_bytes,
+            first=first,
+            size=sql.SQL(" + ").join(sizes),
+            leaf=self._leaf.relation,
+            after=tid(after),
+            upto=tid(upto),
+            pending=self._pending,
+            skipped=self._skipped,
+            rows=rows,
+        )
+
     def next(self, after: str, rows: int, upto: str = END) -> Span | None:
         """See Walk."""
-        start, last, found = after, None, 0
+        start, last, found, left = after, None, 0, self._most_bytes
         for low, high in windows(self._pages, TABLE_WINDOW_PAGES, after):
             if _beyond(low, upto):
                 break
-            query = self.query(low, high if _beyond(upto, high) else upto, rows - found)
-            location, count = scan(self.session, query)[0]
+            high = high if _beyond(upto, high) else upto
+            fits = True
+            if left is None:
+                location, count = scan(self.session, self.query(low, high, rows - found))[0]
+            else:
+                query = self.weighed(low, high, rows - found, left, first=not found)
+                location, count, size, fits = scan(self.session, query)[0]
+                left -= size
             if count:
                 last, found = location, found + count
-            if found == rows:
+            if found == rows or not fits:
                 break
         return Span(self._leaf, start, last, found) if last is not None else None
+
+    def keys(self, span: Span) -> list[str]:
+        """See Walk."""
+        query = sql.SQL(
+            "select t.{}::text from {} as t where t.ctid > {} and t.ctid <= {} and {} and {} limit {}"
+        ).format(
+            sql.Identifier(self._key), self._leaf.relation, tid(span.after), tid(span.upto), self._pending,
+            self._skipped, span.rows,
+        )  # fmt: skip
+        return [row[0] for row in scan(self.session, query)]
 
 
 class ModelWalk:
@@ -222,12 +314,13 @@ class ModelWalk:
         self._found: deque[str] = deque()
 
     def query(self, after: str, upto: str) -> sql.Composed:
-        """The query for one window: the locations of its pending rows in order."""
+        """The query for one window: the locations and keys of its pending rows in order."""
         target = self._target
         return sql.SQL(
-            "select m.{location}::text from {model} as m where m.{location} > {after} and m.{location} <= {upto} "
-            "and m.{oid} = {leaf} and m.{pending} and {skipped} order by m.{location}"
+            "select m.{location}::text, m.{key}::text from {model} as m where m.{location} > {after} "
+            "and m.{location} <= {upto} and m.{oid} = {leaf} and m.{pending} and {skipped} order by m.{location}"
         ).format(
+            key=sql.Identifier(target.model_key),
             location=sql.Identifier(target.location),
             model=model_name(target),
             after=tid(after),
@@ -253,10 +346,26 @@ class ModelWalk:
         taken = [self._found.popleft() for _ in range(min(rows, len(self._found)))]
         return Span(self._leaf, after, taken[-1], len(taken)) if taken else None
 
+    def keys(self, span: Span) -> list[str]:
+        """See Walk."""
+        return [row[1] for row in scan(self.session, self.query(span.after, span.upto), MODEL_SETTINGS)]
 
-def walk(session: Session, target: Target, leaf: Leaf, skip: Sequence[str] = ()) -> Walk:
-    """The walk over a leaf that suits the target; rows whose keys (as text) are in `skip` are passed over."""
-    return (TableWalk if target.complete else ModelWalk)(session, target, leaf, skip)
+
+def walk(
+    session: Session,
+    target: Target,
+    leaf: Leaf,
+    skip: Sequence[str] = (),
+    payload: Sequence[str] = (),
+    most_bytes: int | None = None,
+) -> Walk:
+    """The walk over a leaf that suits the target; rows whose keys (as text) are in `skip` are passed over.
+
+    A limit of bytes holds where the bounds come from the table itself.
+    """
+    if target.complete:
+        return TableWalk(session, target, leaf, skip, payload, most_bytes)
+    return ModelWalk(session, target, leaf, skip)
 
 
 def count_pending(session: Session, target: Target, leaf: Leaf) -> int:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 class StopRequest:
-    """Whether the run was asked to stop after the batch in hand."""
+    """Whether the run was asked to stop after the batch in hand; one with a parent is also asked by asking that."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: StopRequest | None = None) -> None:
         self._event = threading.Event()
+        self._parent = parent
 
     @property
     def requested(self) -> bool:
         """Whether somebody asked."""
-        return self._event.is_set()
+        return self._event.is_set() or (self._parent is not None and self._parent.requested)
 
     def request(self) -> None:
         """Ask."""
@@ -26,7 +28,10 @@ class StopRequest:
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not once somebody asks; returns whether somebody did."""
-        return self._event.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while self._parent is not None and not self.requested and (left := deadline - time.monotonic()) > 0:
+            self._event.wait(min(left, 0.2))
+        return self.requested if self._parent is not None else self._event.wait(seconds)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ select exists (
     where
         l.locktype = 'advisory'
         and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-        and ((l.classid::bigint << 32) | l.objid::bigint) = %s
+        and ((l.classid::bigint << 32) | l.objid::bigint) = any(%s)
         and l.objsubid = 1
         and l.granted
 )
@@ -348,7 +348,9 @@ class Ledger:
         else:
             target = run.target
             names = [str(target.get(part)) for part in ("schema", "table", "column")]
-            alive = session.execute(_LOCK_HELD, [locks.run_key(*names)]).fetchone()
+            key = locks.run_key(*names)
+            # A killed client's workers end with the batch in hand; until then the run is not over.
+            alive = session.execute(_LOCK_HELD, [[key, locks.workers_key(key)]]).fetchone()
             if not newest:
                 alive = None
         if alive and alive[0]:

@@ -6,6 +6,8 @@ them at once (`pg_locks` shows the halves as `classid` and `objid`, with `objsub
     low half 0   a build of the models (one per database)
     any other    a run that writes to a target (one per target; the low half is a CRC of its name)
 
+Beside each run's key lies another one, in a namespace of its own, that the run's other sessions hold in shared mode.
+
 A build is refused while a run is active, and a run waits for a build.
 """
 
@@ -49,6 +51,11 @@ def lock_key(name: str) -> int:
 def run_key(schema: str, table: str, column: str) -> int:
     """The key of the lock that a run holds while it writes to this column."""
     return lock_key(f"{schema}.{table}.{column}")
+
+
+def workers_key(run: int) -> int:
+    """The key that the workers of a run share, from the run's own key."""
+    return (NAMESPACE + 2) << 32 | (run & 0xFFFFFFFF)
 
 
 def active_runs(session: Session) -> list[int]:

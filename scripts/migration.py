@@ -93,9 +93,7 @@ class Migration:
                 "model": f"{target.model_schema}.{target.model}",
             },
             settings={
-                "batch_size": options.batch_size,
-                "limit": options.limit,
-                "expected_rows": options.expected_rows,
+                **options.as_json(),
                 "fingerprint": [column.as_json() for column in self.preflight.plan.columns],
                 "excepted": self.preflight.excepted,
             },
@@ -116,6 +114,11 @@ class Writing(Migration):
 
     def apply(self, options: Options, observer: Observer) -> Result:
         """Write. Raises RunFailedError when the run cannot go on, with what was written and how to go on or back."""
+        if options.pace.workers > 1 and self.session.transaction_pooling:
+            raise UserError(
+                "Several workers need sessions of their own, and this connection goes through a pooler in transaction "
+                f"mode. Leave out --workers, or point {self.database.origin} at the server or a session pooler."
+            )
         self._find_kept_columns(observer)
         run_id = self._open("apply", options)
         run = WriteBack(self.database, self.preflight.plan, self._patient, run_id, options, self._stop, observer)

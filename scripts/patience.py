@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import psycopg
@@ -13,7 +14,7 @@ from scripts.connection import Session, connect
 from scripts.errors import UserError
 from scripts.faults import Fault
 from scripts.interrupts import StopRequest
-from scripts.run_lock import RunLock
+from scripts.run_lock import RunLock, WorkerLock
 from scripts.settings import Database
 
 ATTEMPTS = 9
@@ -26,12 +27,15 @@ T = TypeVar("T")
 
 
 class PatientSession:
-    """A session of a run that holds a target's lock; `session` is replaced when the connection was lost."""
+    """A session of a run that holds its target's lock, or a companion of one.
+
+    `session` is replaced when the connection was lost.
+    """
 
     def __init__(
         self,
         database: Database,
-        lock: RunLock,
+        lock: RunLock | WorkerLock,
         stop: StopRequest,
         notice: Callable[[str], None],
         prepare: Callable[[Session], None],
@@ -51,6 +55,18 @@ class PatientSession:
         except BaseException:
             self.close()
             raise
+
+    def companion(self, stop: StopRequest) -> PatientSession:
+        """One more session of the same run, for a worker. Raises UserError when it cannot be opened."""
+        assert isinstance(self._lock, RunLock)
+        return PatientSession(
+            self._database, WorkerLock(self._lock), stop, self._notice, self._prepare, f"{self._name} worker"
+        )
+
+    def cancel(self) -> None:
+        """Cancel the statement in hand; called from another thread."""
+        with suppress(psycopg.Error):
+            self.session.cancel_safe(timeout=5)
 
     def close(self) -> None:
         """Close the connection, and let go of the lock with it."""

@@ -14,6 +14,8 @@ from scripts.errors import RunInProgress, UserError
 from scripts.settings import Database
 
 GRACE_SECONDS = 2.0
+#: A worker ends with the batch in hand.
+WORKERS_GRACE_SECONDS = 30.0
 
 _HOLDERS = """
     select l.pid, coalesce(a.application_name, ''), coalesce(a.usename::text, ''), a.backend_start
@@ -38,7 +40,7 @@ class RunLock:
 
     def __init__(self, database: Database, key: int, what: str) -> None:
         self._database = database
-        self._key = key
+        self.key = key
         self._what = what
         self._guard: Session | None = None
         self._holder: Session | None = None
@@ -46,7 +48,14 @@ class RunLock:
         self._started: datetime | None = None
 
     def acquire(self, session: Session) -> None:
-        """Take the lock, or raise RunInProgress, which names the holder."""
+        """Take the lock, or raise RunInProgress, which names the holder.
+
+        Workers of a run whose client was killed end with the batch in hand: they are waited for.
+        """
+        self._acquire(session)
+        self._wait_for_workers(session)
+
+    def _acquire(self, session: Session) -> None:
         previous = (self._pid, self._started)
         if session.transaction_pooling:
             self._close_guard()
@@ -58,7 +67,7 @@ class RunLock:
         # The server needs a moment to notice that an earlier run's client has ended or was killed.
         deadline = time.monotonic() + GRACE_SECONDS
         while True:
-            row = holder.execute(query, [self._key]).fetchone()
+            row = holder.execute(query, [self.key]).fetchone()
             if row and row[0]:
                 break
             if time.monotonic() > deadline:
@@ -75,6 +84,7 @@ class RunLock:
         """Take the lock again after the connection was lost; the server may not have noticed yet that it was.
 
         Our own lost session is ended when it still holds the lock. Raises RunInProgress when another run has it.
+        Our own workers go on meanwhile; as long as they live no other run begins.
         """
         if self._pid and self._started:
             # Same process number and same start: nobody else's session can be meant.
@@ -83,14 +93,36 @@ class RunLock:
                 "where pid = %s and backend_start = %s and pid <> pg_backend_pid()",
                 [self._pid, self._started],
             )
-        self.acquire(session)
+        self._acquire(session)
+
+    def _wait_for_workers(self, session: Session) -> None:
+        assert self._holder is not None
+        key = locks.workers_key(self.key)
+        pooled = session.transaction_pooling
+        query = "select pg_try_advisory_xact_lock(%s)" if pooled else "select pg_try_advisory_lock(%s)"
+        deadline = time.monotonic() + WORKERS_GRACE_SECONDS
+        while True:
+            row = self._holder.execute(query, [key]).fetchone()
+            if row and row[0]:
+                break
+            if time.monotonic() > deadline:
+                error = self._in_progress(session, (0, None), key)
+                self.release()
+                raise error
+            time.sleep(0.1)
+        if not pooled:
+            self._holder.execute("select pg_advisory_unlock(%s)", [key])
+
+    def held(self, session: Session) -> bool:
+        """Whether the run's main session holds the lock, as another session sees it."""
+        holders = session.execute(_HOLDERS, [self.key >> 32, self.key & 0xFFFFFFFF]).fetchall()
+        return any(holder[0] == self._pid for holder in holders)
 
     def check(self, session: Session) -> None:
         """Behind a pooler: make sure that the lock is still held, or raise UserError. Else it cannot be lost."""
         if not session.transaction_pooling:
             return
-        holders = session.execute(_HOLDERS, [self._key >> 32, self._key & 0xFFFFFFFF]).fetchall()
-        if not any(holder[0] == self._pid for holder in holders):
+        if not self.held(session):
             raise UserError(
                 f"The lock of this run on {self._what} was lost (its connection was closed by the pooler or an "
                 "administrator). The run stopped, so that no second one works beside it. Run the command again.",
@@ -102,7 +134,7 @@ class RunLock:
         if self._guard is None and self._holder is not None:
             # The session is about to be closed, but the server takes a moment to let go by itself.
             with suppress(psycopg.Error):
-                self._holder.execute("select pg_advisory_unlock(%s)", [self._key])
+                self._holder.execute("select pg_advisory_unlock(%s)", [self.key])
         self._holder = None
         self._close_guard()
 
@@ -112,8 +144,11 @@ class RunLock:
                 self._guard.close()
             self._guard = None
 
-    def _in_progress(self, session: Session, previous: tuple[int, datetime | None]) -> RunInProgress:
-        holders = session.execute(_HOLDERS, [self._key >> 32, self._key & 0xFFFFFFFF]).fetchall()
+    def _in_progress(
+        self, session: Session, previous: tuple[int, datetime | None], key: int | None = None
+    ) -> RunInProgress:
+        key = key or self.key
+        holders = session.execute(_HOLDERS, [key >> 32, key & 0xFFFFFFFF]).fetchall()
         self._close_guard()
         if not holders:
             return RunInProgress(f"Another run on {self._what} has just ended. Try again.")
@@ -126,6 +161,31 @@ class RunLock:
             f"({application or 'unnamed application'}{by}){started}.{own} Wait until it is done, or stop it with "
             "Ctrl-C where it runs. `migrate log` shows its progress."
         )
+
+
+class WorkerLock:
+    """What the other sessions of a run hold: a lock beside the run's own, in shared mode, while they live."""
+
+    def __init__(self, run: RunLock) -> None:
+        self._run = run
+        self.key = locks.workers_key(run.key)
+
+    def acquire(self, session: Session) -> None:
+        """Take the lock. Raises UserError when the run itself has lost its own: another one may have begun."""
+        session.execute("select pg_advisory_lock_shared(%s)", [self.key])
+        if not self._run.held(session):
+            session.execute("select pg_advisory_unlock_shared(%s)", [self.key])
+            raise UserError("The run's main session lost its lock. Run the command again: it goes on.", exit_code=1)
+
+    def take_back(self, session: Session) -> None:
+        """Take the lock again on a new connection."""
+        self.acquire(session)
+
+    def check(self, session: Session) -> None:
+        """It cannot be lost while the session lives, and no other run begins while it is held."""
+
+    def release(self) -> None:
+        """It goes with the session."""
 
 
 def for_target(database: Database, schema: str, table: str, column: str) -> RunLock:

@@ -1,36 +1,35 @@
 """The write-back: fills a target column from its model, batch by batch, with log and undo in the same transaction.
 
 A batch is one statement: the update, the row of `migration_log` and the row of `migration_undo` are written together
-or not at all. A run walks the table in physical order, splits a batch that a row makes fail until that row is alone,
-and sweeps at the end for rows that moved or arrived meanwhile.
+or not at all. A run walks the table in physical order, with one worker or several (see worker.py), and sweeps at the
+end for rows that moved or arrived meanwhile.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
-from uuid import UUID, uuid4
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from threading import Thread
+from uuid import UUID
 
 import psycopg
-from psycopg import RawCursor, sql
-from psycopg.types.numeric import Int4, Int8
+from psycopg import RawCursor
+from psycopg.types.numeric import Int8
 
-from scripts import batches, faults
+from scripts import batches, throttles
 from scripts.batch_statement import Plan
-from scripts.batches import START, Leaf, Span, Walk
-from scripts.connection import Session, explain, transaction
+from scripts.batches import START, Part
+from scripts.connection import Session
 from scripts.control import Gate
 from scripts.errors import UserError
-from scripts.faults import Fault
 from scripts.interrupts import StopRequest
 from scripts.patience import PatientSession
 from scripts.settings import Database
+from scripts.worker import Observer, Options, RunFailedError, Shared, Tally, Worker, failure
 
-#: So many rows failing one after the other, with none written between, is no matter of single rows.
-FAILURES_IN_A_ROW = 1_000
 #: An application that keeps inserting rows would keep a run busy for ever.
 PASSES = 25
 
@@ -50,58 +49,6 @@ SETTINGS = {
 }
 
 
-class Observer(Protocol):
-    """Who watches a run."""
-
-    def advance(self, succeeded: int, failed: int) -> None:
-        """A batch ended."""
-
-    def notice(self, message: str) -> None:
-        """Something a person should know: a retry, a reconnection, a failed row."""
-
-    def waiting(self, reason: str | None) -> None:
-        """The run waits, and why; None when it goes on."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run works."""
-
-    batch_size: int
-    limit: int | None = None  # rows to take up at most: written or failed
-    performed_by: UUID | None = None
-    expected_rows: int | None = None  # as the survey found; for those who watch
-    limit_written: bool = False  # rows that fail do not count for the limit
-
-
-@dataclass
-class Tally:
-    """What a run did."""
-
-    batches: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    bytes: int = 0
-    other_columns_changed: int = 0
-    groups: Counter[str] = field(default_factory=Counter)
-    passes: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    waits: list[dict[str, Any]] = field(default_factory=list)  # see control.Gate
-
-    @property
-    def processed(self) -> int:
-        """Rows taken up: written or failed."""
-        return self.succeeded + self.failed
-
-
-class RunFailedError(UserError):
-    """A run that could not go on. What it wrote stays, is logged and can be undone. Exit code 1."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=1)
-
-
 class WriteBack:
     """One run over one target. `run` may be called once."""
 
@@ -115,23 +62,31 @@ class WriteBack:
         stop: StopRequest,
         observer: Observer,
     ) -> None:
-        self.tally = Tally()
         self._database = database
         self._plan = plan
         self._patient = patient
         self._run_id = run_id
-        self._options = options
         self._stop = stop
         self._observer = observer
-        self._gate = Gate(plan.ledger, run_id, stop, observer.waiting)
-        self._batch_size = options.batch_size
-        self._number = 0
-        self._failures: list[dict[str, Any]] = []  # of the batch in hand
-        self._skip: list[str] = []
-        self._failed_in_a_row = 0
-        self._statements: dict[tuple[int, bool], bytes] = {}  # by leaf: the text is the same for every batch
+        self._options = options
+        self._shared = Shared(options, observer)
+        self._others: list[Worker] = []
+        self._gate = Gate(
+            plan.ledger, run_id, stop, observer.waiting, throttles.chosen(options.pace, plan.leaves, self._sessions)
+        )
+        self._own = self._worker(patient, stop, lambda: self._gate.let_pass(patient))
+        # For the other workers: somebody asked to stop, or one of them, or this session, cannot go on.
+        self._halt = StopRequest(stop)
 
-    # ---------- the run
+    @property
+    def tally(self) -> Tally:
+        """What was done so far."""
+        return self._shared.tally
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled the run from elsewhere."""
+        return self._gate.cancelled
 
     def run(self) -> Tally:
         """Write every pending row, or until the limit or a request to stop. The caller closes the run.
@@ -139,220 +94,112 @@ class WriteBack:
         Raises RunFailed or RunInProgress when it cannot go on; `tally` then says what was done.
         """
         began = time.monotonic()
+        shared, tally = self._shared, self.tally
         try:
-            while not self._ended() and self.tally.passes < PASSES:
-                before = self.tally.processed
-                self.tally.passes += 1
-                for leaf in self._plan.leaves:
-                    self._walk(leaf)
-                if self.tally.processed == before:
+            self._hire()
+            while not self._stop.requested and not shared.full and tally.passes < PASSES:
+                before = tally.processed
+                # The first pass writes, the second takes what moved or arrived meanwhile. What is still missed then
+                # belongs to an application that hardly lets go of it.
+                locking = tally.passes > 1 and shared.missed > 0
+                shared.missed = 0
+                tally.passes += 1
+                self._pass(sweep=tally.passes > 1, locking=locking)
+                if tally.processed == before and (locking or not shared.missed):
                     break
         except psycopg.Error as error:
-            raise self._failed(error) from None
+            raise failure(error, self._database, self._plan) from None
         finally:
-            self.tally.retries = self._patient.retries
-            self.tally.waits = self._gate.waits
-            self.tally.seconds = time.monotonic() - began
-        return self.tally
+            tally.retries = sum(worker.patient.retries for worker in (self._own, *self._others))
+            tally.waits = self._gate.waits
+            tally.seconds = time.monotonic() - began
+            for worker in self._others:
+                worker.patient.close()
+        return tally
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether somebody cancelled the run from elsewhere."""
-        return self._gate.cancelled
+    def _hire(self) -> None:
+        """Open a session for each worker, when there are to be several."""
+        if self._options.pace.workers == 1:
+            return
+        if not self._plan.target.complete:
+            self.tally.workers = 1
+            self._observer.notice("One worker: where a model leaves rows to a person, batches cannot be shared out.")
+            return
+        for _ in range(self._options.pace.workers):
+            try:
+                patient = self._patient.companion(self._halt)
+            except UserError as error:
+                self._observer.notice(f"{error.message} Going on with {max(1, len(self._others))} workers.")
+                break
+            self._others.append(self._worker(patient, self._halt, lambda: self._gate.wait(self._halt)))
+        self.tally.workers = max(1, len(self._others))
 
-    def _ended(self) -> bool:
-        room = self._room()
-        return self._stop.requested or (room is not None and room <= 0)
+    def _worker(self, patient: PatientSession, stop: StopRequest, let_pass: Callable[[], None]) -> Worker:
+        return Worker(self._database, self._plan, patient, self._run_id, self._options, self._shared, stop, let_pass)
 
-    def _room(self) -> int | None:
-        """Rows that may still be taken up; None without a limit."""
-        limit = self._options.limit
-        if limit is None:
-            return None
-        return limit - (self.tally.succeeded if self._options.limit_written else self.tally.processed)
+    def _sessions(self) -> list[int]:
+        """The process numbers of this run's sessions."""
+        sessions = [worker.patient.session for worker in (self._own, *self._others)]
+        return [session.info.backend_pid for session in sessions if not session.closed]
 
-    def _walk(self, leaf: Leaf) -> None:
-        """One pass over a leaf."""
-        # In the first pass, rows that failed are behind the cursor.
-        skip = list(self._skip) if self.tally.passes > 1 else []
-        walk = self._patient.do(lambda session: batches.walk(session, self._plan.target, leaf, skip))
-        after = START
-        while True:
-            self._gate.let_pass(self._patient)
-            if self._ended():
+    # ---------- one pass
+
+    def _pass(self, *, sweep: bool, locking: bool) -> None:
+        tally = self.tally
+        parts = [
+            part
+            for leaf in self._plan.leaves
+            for part in self._patient.do(partial(batches.parts, leaf=leaf, workers=tally.workers, to_the_end=sweep))
+        ]
+        if self._others and len(parts) > 1:
+            self._together(deque(parts), sweep=sweep, locking=locking)
+            return
+        for part in parts:
+            if self._stop.requested or self._shared.full:
                 return
-            room = self._room()
-            rows = self._batch_size if room is None else min(self._batch_size, room)
-            span = self._next(walk, after, rows)
-            if span is None:
-                return
-            self._batch(walk, span)
-            after = span.upto
+            self._own.write(part, sweep=sweep, locking=locking)
 
-    def _next(self, walk: Walk, after: str, rows: int, upto: str = batches.END) -> Span | None:
-        def find(session: Session) -> Span | None:
-            walk.session = session
-            return walk.next(after, rows, upto)
+    def _together(self, parts: deque[Part], *, sweep: bool, locking: bool) -> None:
+        """Let the workers write, each the next part that nobody has taken, and look after the gate meanwhile."""
+        errors: list[BaseException] = []
 
-        return self._patient.do(find)
+        def work(worker: Worker) -> None:
+            try:
+                while parts and not self._halt.requested and not self._shared.full:
+                    with suppress(IndexError):  # another one was faster
+                        worker.write(parts.popleft(), sweep=sweep, locking=locking)
+            except BaseException as error:
+                errors.append(error)
+                self._halt.request()
 
-    # ---------- one batch
-
-    def _batch(self, walk: Walk, span: Span) -> None:
-        self._failures = []
-        before = self.tally.succeeded
+        threads = [Thread(target=work, args=(worker,), daemon=True) for worker in self._others]
+        for thread in threads:
+            thread.start()
         try:
-            self._write_or_split(walk, span)
-        except UserError:
-            # What was found out so far is not lost when the run cannot go on.
-            with suppress(psycopg.Error, UserError):
-                self._log_failures(span)
+            while any(thread.is_alive() for thread in threads):
+                if self._gate.due and not self._stop.requested:
+                    self._patient.do(self._gate.look)
+                _join(threads, 0.1)
+        except BaseException as error:
+            self._halt.request()
+            self._shared.abandoned = isinstance(error, KeyboardInterrupt)
             raise
-        self._log_failures(span)
-        self._observer.advance(self.tally.succeeded - before, len(self._failures))
+        finally:
+            while any(thread.is_alive() for thread in threads):
+                if self._shared.abandoned:
+                    for worker in self._others:
+                        worker.patient.cancel()
+                _join(threads, 0.5)
+        if errors:
+            raise errors[0]
 
-    def _write_or_split(self, walk: Walk, span: Span) -> None:
-        if span.rows == 1:
-            # Nothing but this row, so that the right one is blamed if it fails.
-            span = replace(span, after=batches.before(span.upto))
-        try:
-            self._write(span)
-        except psycopg.Error as error:
-            if faults.classify(error) is Fault.DATA:
-                if span.rows == 1:
-                    self._fail(span, error)
-                else:
-                    self._halve(walk, span)
-            elif error.sqlstate == "57014" and span.rows > 1:
-                self._batch_size = max(1, min(self._batch_size, span.rows) // 2)
-                self._observer.notice(
-                    f"A batch of {span.rows:,} rows takes longer than statement_timeout; "
-                    f"going on with {self._batch_size:,}."
-                )
-                self._halve(walk, span)
-            else:
-                raise self._failed(error) from None
 
-    def _halve(self, walk: Walk, span: Span) -> None:
-        """Write a range in two halves, which are split again when they fail."""
-        half = self._next(walk, span.after, span.rows // 2, span.upto)
-        if half is None:
+def _join(threads: Sequence[Thread], seconds: float) -> None:
+    """Wait for one of the threads, but not for long."""
+    for thread in threads:
+        if thread.is_alive():
+            thread.join(seconds)
             return
-        self._write_or_split(walk, half)
-        # A request to stop waits for the batch in hand, but not for the search for bad rows in it.
-        if half.upto != span.upto and not self._stop.requested:
-            rest = max(1, span.rows - half.rows)
-            self._write_or_split(walk, replace(span, after=half.upto, rows=rest))
-
-    def _write(self, span: Span) -> None:
-        """Write one batch; try again after what passes by itself."""
-        log_id = uuid4()
-        self._number += 1
-        number = self._number
-        skip = self._skip if self.tally.passes > 1 else []
-        parameters: list[Any] = [
-            span.after, span.upto, Int8(span.rows), log_id, self._run_id, Int4(number), self._options.performed_by,
-        ]  # fmt: skip
-        if skip:
-            parameters.append(skip)
-        attempted = False
-
-        def write(session: Session) -> tuple[Any, ...]:
-            nonlocal attempted
-            if attempted:
-                # The connection may have been lost after the commit: the log row tells.
-                found = self._written(session, log_id)
-                if found is not None:
-                    return found
-            attempted = True
-            pooled = session.transaction_pooling
-            statement = self._statement(session, span.leaf, skip=bool(skip))
-            with transaction(session) if pooled else nullcontext():
-                row = RawCursor(session).execute(statement, parameters, prepare=not pooled).fetchone()
-            assert row is not None
-            return row
-
-        rows, changed, size, groups = self._patient.do(write)
-        if rows:
-            self._failed_in_a_row = 0
-            self.tally.batches += 1
-            self.tally.succeeded += rows
-            self.tally.other_columns_changed += changed
-            self.tally.bytes += int(size)
-            self.tally.groups.update(groups)
-
-    def _statement(self, session: Session, leaf: Leaf, *, skip: bool) -> bytes:
-        made = self._statements.get((leaf.oid, skip))
-        if made is None:
-            made = self._statements[leaf.oid, skip] = self._plan.statement(leaf, skip=skip).as_bytes(session)
-        return made
-
-    def _written(self, session: Session, log_id: UUID) -> tuple[Any, ...] | None:
-        return session.execute(
-            sql.SQL(
-                "select records_succeeded, (details ->> 'other_columns_changed')::bigint, "
-                "(details ->> 'bytes')::bigint, details -> 'groups' from {} where id = %s"
-            ).format(self._plan.ledger.log_table),
-            [log_id],
-        ).fetchone()
-
-    # ---------- rows that cannot be written
-
-    def _fail(self, span: Span, error: psycopg.Error) -> None:
-        """Record the one row of a range as failed, and pass it over for the rest of the run."""
-        target = self._plan.target
-        key = self._patient.do(
-            lambda session: session.execute(
-                sql.SQL("select t.{}::text from {} as t where t.ctid = {}").format(
-                    sql.Identifier(target.key), span.leaf.relation, batches.tid(span.upto)
-                )
-            ).fetchone()
-        )
-        if key is None:
-            return  # it has moved: the sweep takes it
-        said = faults.describe(error, self._plan.vocabulary)
-        self._failures.append({"id": key[0], "error": said})
-        self._skip.append(key[0])
-        self.tally.failed += 1
-        self._failed_in_a_row += 1
-        if self.tally.failed <= 10:
-            self._observer.notice(f"Row {key[0]} cannot be written: {said}")
-        elif self.tally.failed == 11:
-            self._observer.notice("More rows cannot be written; `migrate log` lists all of them.")
-        if self._failed_in_a_row >= FAILURES_IN_A_ROW:
-            raise RunFailedError(
-                f"{self._failed_in_a_row:,} rows failed one after the other, the last with {said}. That is no matter "
-                "of single rows: mend the cause, then run the command again."
-            )
-
-    def _log_failures(self, span: Span) -> None:
-        """One log row for the rows of a batch that could not be written."""
-        failures = self._failures
-        if not failures:
-            return
-        plan = self._plan
-        log_id = uuid4()
-        self._number += 1
-        number = self._number
-        now = self._patient.do(lambda session: session.execute("select clock_timestamp()").fetchone())
-        assert now is not None
-
-        def write(session: Session) -> None:
-            if self._written(session, log_id) is None:
-                plan.ledger.write_log(
-                    session, run_id=self._run_id, kind="apply", migration_type=plan.target.migration_type,
-                    batch_number=number, processed=len(failures), succeeded=0, failed=len(failures),
-                    started_at=now[0], error_details=failures, performed_by=self._options.performed_by, log_id=log_id,
-                    details={"table": f"{span.leaf.schema}.{span.leaf.name}", "after": span.after, "upto": span.upto},
-                )  # fmt: skip
-
-        self._patient.do(write)
-        self.tally.batches += 1
-
-    def _failed(self, error: psycopg.Error) -> UserError:
-        known = explain(error, self._database)
-        said = faults.describe(error, self._plan.vocabulary)
-        return RunFailedError(known.message if known else f"A batch failed: {said}.")
 
 
 def prepare(session: Session) -> None:
@@ -396,3 +243,6 @@ def trial(session: Session, plan: Plan, rows: int = 3) -> list[str]:
             return []
         return sorted(found)
     return []
+
+
+__all__ = ["Observer", "Options", "RunFailedError", "Tally", "WriteBack", "prepare", "trial"]

@@ -27,10 +27,21 @@ from scripts.commands.common import (
     print_json,
     to_json,
 )
+from scripts.commands.pace import (
+    DEFAULT_MAX_LAG,
+    BatchBytesOption,
+    MaxDeadOption,
+    MaxLagOption,
+    MaxSessionsOption,
+    MaxWalRateOption,
+    TargetSecondsOption,
+    WorkersOption,
+)
 from scripts.commands.progress import RunProgress
 from scripts.errors import UserError
 from scripts.files import check_writable, whole_file
 from scripts.migration import Migration, Result
+from scripts.pace import Pace
 from scripts.paths import project_dir
 from scripts.survey import Survey
 from scripts.writeback import Options
@@ -84,6 +95,13 @@ def _command(name: str) -> Callable[..., None]:
         report: Annotated[
             Path | None, typer.Option("--report", metavar="FILE", help="Write summary and result to a file, as JSON.")
         ] = None,
+        workers: WorkersOption = 1,
+        target_seconds: TargetSecondsOption = None,
+        batch_bytes: BatchBytesOption = None,
+        max_lag: MaxLagOption = DEFAULT_MAX_LAG,  # type: ignore[assignment]  # as on the command line
+        max_wal_rate: MaxWalRateOption = "off",  # type: ignore[assignment]
+        max_dead: MaxDeadOption = "off",  # type: ignore[assignment]
+        max_sessions: MaxSessionsOption = "off",  # type: ignore[assignment]
         yes: YesOption = False,
         no_build: NoBuildOption = False,
         as_json: JsonOption = False,
@@ -93,6 +111,10 @@ def _command(name: str) -> Callable[..., None]:
         run(
             name, apply=apply, batch_size=batch_size, limit=limit, performed_by=performed_by,
             show_personal_data=show_personal_data, report=report, yes=yes, build=not no_build, as_json=as_json,
+            pace=Pace(
+                workers, target_seconds, batch_bytes, max_lag or None, max_wal_rate or None, max_dead or None,
+                int(max_sessions) or None,
+            ),
             database=settings.resolve(profile, target),
         )  # fmt: skip
 
@@ -113,6 +135,7 @@ def run(
     yes: bool,
     build: bool,
     as_json: bool,
+    pace: Pace,
 ) -> None:
     """Do what the command says; ends with typer.Exit."""
     if report is not None:
@@ -122,7 +145,7 @@ def run(
     document: dict[str, Any] = {"command": name, "kind": "apply" if apply else "dry_run", "database": database.label}
 
     def options(found: Migration, rows: int | None = None) -> Options:
-        return Options(batch_size or found.target.batch_size, limit, performed_by, rows)
+        return Options(batch_size or found.target.batch_size, limit, performed_by, rows, pace=pace)
 
     if not apply:
         with migration.opened_for_reading(database, name, build=build) as reading:

@@ -59,13 +59,16 @@ def test_a_run_pauses_goes_on_and_is_cancelled(database: Database, cli: Cli) -> 
     until(lambda: batches(database) > paused, "the run does not go on")
     assert run_row(database, "waiting_for, waiting_since") == (None, None)
 
+    with connect(database) as session:
+        LEDGER.request(session, run_id, "pause")
+    until(lambda: run_row(database, "waiting_for") == ("paused",), "the run does not pause again")
     cli("cancel", str(run_id), database=database, MIGRATION_VARS=SHOP)
     assert process.wait(20) == 130
     status, control, waits, written = run_row(
         database, "status, control, summary -> 'waits', (summary ->> 'succeeded')::integer"
     )
     assert (status, control) == ("cancelled", "cancel")
-    assert [(wait["reason"], wait["count"]) for wait in waits] == [("paused", 1)]
+    assert [(wait["reason"], wait["count"]) for wait in waits] == [("paused", 2)]
     assert waits[0]["seconds"] > 0.7
     left = pending(database, SLOWER)
     assert left == ROWS - written > 0

@@ -245,7 +245,7 @@ def test_a_model_that_raises_for_a_row_that_is_left_to_the_model(database: Datab
 
 
 def test_when_everything_fails_the_run_stops(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writeback, "FAILURES_IN_A_ROW", 20)
+    monkeypatch.setattr("scripts.worker.FAILURES_IN_A_ROW", 20)
     world = World(value="jsonb_build_object('x', 1 / ((e.body ->> 'n')::int * 0))")
     create(database, world, 200)
     with pytest.raises(RunFailedError, match=r"20 rows failed one after the other, the last with 22012") as caught:
