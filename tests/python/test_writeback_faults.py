@@ -34,11 +34,11 @@ ROWS = 3_000
 SLOW = World(value="case when pg_sleep(0.0003) is not null then e.body end")
 
 
-def start(database: Database, world: World) -> subprocess.Popen[str]:
+def start(database: Database, world: World, workers: int = 1) -> subprocess.Popen[str]:
     """A run in a process of its own, which has begun to write."""
     process = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("writeback_world.py")), make_conninfo(database.conninfo),
-         as_json(world), "50"],
+         as_json(world), "50", str(workers)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
         env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """A small table with a model over it, to try the write-back engine on without dbt.
 
-Also a program: `python writeback_world.py <conninfo> <json of the world> [batch size]` applies a run, for the tests
+Also a program: `python writeback_world.py <conninfo> <json of the world> [batch size] [workers]` applies a run, for the tests
 that send real signals to a real process.
 """
 
@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -21,6 +21,7 @@ from scripts.connection import connect
 from scripts.errors import UserError
 from scripts.interrupts import StopRequest
 from scripts.migration import Result, Writing
+from scripts.pace import Pace
 from scripts.patience import PatientSession
 from scripts.project import Target
 from scripts.settings import Database
@@ -42,6 +43,12 @@ class World:
     complete: bool = True
     partitioned: bool = False
     extra: list[str] = field(default_factory=list)  # statements to run at the end
+
+    @property
+    def spread(self) -> World:
+        """The same with few rows on each page, so that there is something to share out."""
+        name = sql.Identifier(self.schema, self.table).as_string(None)
+        return replace(self, extra=[*self.extra, f"alter table {name} set (fillfactor = 10)", f"vacuum full {name}"])
 
     @property
     def target(self) -> Target:
@@ -161,6 +168,7 @@ class Notes:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.advances: list[tuple[int, int]] = []
+        self.reasons: list[str | None] = []
 
     def advance(self, succeeded: int, failed: int) -> None:
         """See writeback.Observer."""
@@ -168,6 +176,7 @@ class Notes:
 
     def waiting(self, reason: str | None) -> None:
         """See writeback.Observer."""
+        self.reasons.append(reason)
 
     def notice(self, message: str) -> None:
         """See writeback.Observer."""
@@ -190,11 +199,11 @@ def opened(
 
 
 def apply(database: Database, world: World, *, batch_size: int = 100, limit: int | None = None,
-          notes: Notes | None = None) -> Result:  # fmt: skip
+          notes: Notes | None = None, pace: Pace | None = None) -> Result:  # fmt: skip
     """One whole run."""
     notes = notes or Notes()
     with opened(database, world, notes=notes) as writing:
-        return writing.apply(writeback.Options(batch_size, limit), notes)
+        return writing.apply(writeback.Options(batch_size, limit, pace=pace or Pace()), notes)
 
 
 def query(database: Database, text: str, parameters: list[Any] | None = None) -> list[tuple[Any, ...]]:
@@ -266,14 +275,14 @@ def check_books(database: Database, world: World) -> None:
     assert stale == [(0,)]
 
 
-def main(conninfo: str, world: str, batch_size: str = "50") -> int:
+def main(conninfo: str, world: str, batch_size: str = "50", workers: str = "1") -> int:
     """Apply a run and return its exit code, as the command does."""
     database = settings.from_url(conninfo)
     made = World(**json.loads(world))
     try:
         with interrupts.watch(lambda message: None) as stop, opened(database, made, stop) as writing:
             print("ready", flush=True)
-            result = writing.apply(writeback.Options(int(batch_size)), Notes())
+            result = writing.apply(writeback.Options(int(batch_size), pace=Pace(int(workers))), Notes())
     except UserError as error:
         print(error.message, file=sys.stderr)
         return error.exit_code
