@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -57,7 +58,7 @@ def test_several_workers_write_every_row_once(database: Database, workers: int) 
     assert len(set(numbers)) == len(numbers) == result.tally.batches
     # No row's page was in the hands of two: batches do not overlap, and parts end between pages.
     found = sorted(ranges(database))
-    for (_, _, upto), (_, after, _) in zip(found, found[1:], strict=False):
+    for (_, _, upto), (_, after, _) in pairwise(found):
         assert upto <= after
 
 
@@ -66,8 +67,8 @@ def test_workers_share_partitions_and_stop_at_the_limit(database: Database) -> N
     create(database, world, 2_000)
     with psycopg.connect(database.conninfo, autocommit=True) as session:
         for leaf in ("jan", "feb_a", "feb_b", "others"):
-            session.execute(f"alter table shop.{leaf} set (fillfactor = 10)")  # type: ignore[arg-type]
-            session.execute(f"vacuum full shop.{leaf}")  # type: ignore[arg-type]
+            session.execute(f"alter table shop.{leaf} set (fillfactor = 10)")
+            session.execute(f"vacuum full shop.{leaf}")
     for done in (777, 1_500):
         result = apply(database, world, batch_size=30, limit=done - (2_000 - pending(database, world)), pace=TWO)
         assert pending(database, world) == 2_000 - done
@@ -101,11 +102,9 @@ def test_bad_rows_are_found_by_every_worker(database: Database) -> None:
     result = apply(database, world, batch_size=60, pace=TWO)
     assert (result.tally.succeeded, result.tally.failed, result.pending_left) == (ROWS - 30, 30, 30)
     check_books(database, world)
-    logged = query(
-        database, "select sum(records_failed), count(distinct batch_number), count(*) from shop.migration_log"
-    )
-    assert logged[0][0] == 30
-    assert logged[0][1] == logged[0][2]
+    logged = query(database, "select records_failed, batch_number from shop.migration_log")
+    assert sum(failed for failed, _ in logged) == 30
+    assert len({number for _, number in logged}) == len(logged)
 
 
 def test_what_ends_one_worker_ends_the_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +126,7 @@ def test_a_model_that_leaves_rows_to_a_person_has_one_worker(database: Database)
     assert any("One worker" in notice for notice in notes.notices)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_9_with_two_workers(database: Database, seed: int) -> None:
     moments = random.Random(seed)
     create(database, SLOW, ROWS)

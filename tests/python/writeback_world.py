@@ -1,7 +1,7 @@
 """A small table with a model over it, to try the write-back engine on without dbt.
 
-Also a program: `python writeback_world.py <conninfo> <json of the world> [batch size] [workers]` applies a run, for the tests
-that send real signals to a real process.
+Also a program: `python writeback_world.py <conninfo> <json of the world> [batch size] [workers]` applies a run, for
+the tests that send real signals to a real process.
 """
 
 from __future__ import annotations
