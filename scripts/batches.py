@@ -411,6 +411,11 @@ def place(location: str) -> tuple[int, int]:
     return int(page), int(line)
 
 
+def within(where: tuple[int, int], span: Span) -> bool:
+    """Whether a place lies in a range."""
+    return place(span.after) < where <= place(span.upto)
+
+
 def before(location: str) -> str:
     """The location just before one, so that a range can hold it alone."""
     page, line = place(location)

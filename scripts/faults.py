@@ -40,6 +40,15 @@ def classify(error: psycopg.Error) -> Fault:
     return Fault.DATA
 
 
+def locked_row(error: psycopg.Error) -> tuple[int, int] | None:
+    """Page and line of the row whose lock was waited for in vain, when an error says that it was one row's."""
+    if error.sqlstate != "55P03":
+        return None
+    # The words are translated, the place and its parentheses are not.
+    found = re.search(r"\((\d+),(\d+)\)", (error.diag.context or "").split("\n", 1)[0])
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def _from_function(error: psycopg.Error) -> bool:
     """Whether a function, such as a trigger's, raised the error: then a row's value may have led to it."""
     if (error.sqlstate or "").startswith(("53", "57", "58")):

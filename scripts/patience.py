@@ -17,7 +17,7 @@ from scripts.interrupts import StopRequest
 from scripts.run_lock import RunLock, WorkerLock
 from scripts.settings import Database
 
-ATTEMPTS = 9
+ATTEMPTS = 12
 LONGEST_PAUSE_SECONDS = 15.0
 RECONNECT_SECONDS = 180.0
 #: statement_timeout is long itself: so many of them are enough.

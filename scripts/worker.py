@@ -189,6 +189,14 @@ class Shared:
             self._observer.notice(message)
 
 
+class _RowLockedError(Exception):
+    """Somebody else holds the lock of a row of this batch. Nothing was written."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+
 def failure(error: psycopg.Error, database: Database, plan: Plan) -> RunFailedError:
     """An error of the database that ends a run, in words."""
     known = explain(error, database)
@@ -286,6 +294,8 @@ class Worker:
             span = replace(span, after=batches.before(span.upto))
         try:
             self._write(span)
+        except _RowLockedError as locked:
+            self._go_round(walk, span, locked.place)
         except psycopg.Error as error:
             if self._shared.abandoned:
                 raise
@@ -303,6 +313,16 @@ class Worker:
                 self._halve(walk, span)
             else:
                 raise failure(error, self._database, self._plan) from None
+
+    def _go_round(self, walk: Walk, span: Span, place: str) -> None:
+        """Write a range without a row that somebody else holds: a later pass takes it."""
+        left, taken = span.rows - 1, self._written + len(self._failures)
+        for after, upto in ((span.after, batches.before(place)), (place, span.upto)):
+            left -= self._written + len(self._failures) - taken
+            taken = self._written + len(self._failures)
+            part = self._next(walk, after, left, upto) if left > 0 and not self._stop.requested else None
+            if part is not None:
+                self._write_or_split(walk, part)
 
     def _halve(self, walk: Walk, span: Span) -> None:
         """Write a range in two halves, which are split again when they fail."""
@@ -341,11 +361,7 @@ class Worker:
                     place.after, place.upto, Int8(place.rows), log_id, self._run_id, Int4(number),
                     self._options.performed_by,
                 ]  # fmt: skip
-                row = (
-                    RawCursor(session)
-                    .execute(statement, [*parameters, skip] if skip else parameters, prepare=not pooled)
-                    .fetchone()
-                )
+                row = self._execute(session, statement, [*parameters, skip] if skip else parameters, span)
             assert row is not None
             if key is None:
                 self._shared.size.took(span.rows, time.monotonic() - began)
@@ -358,6 +374,15 @@ class Worker:
             self._written += rows
             self._shared.wrote(rows, changed, int(size), groups)
         return int(rows)
+
+    def _execute(self, session: Session, statement: bytes, parameters: list[Any], span: Span) -> tuple[Any, ...] | None:
+        try:
+            return RawCursor(session).execute(statement, parameters, prepare=not session.transaction_pooling).fetchone()
+        except psycopg.errors.LockNotAvailable as error:
+            place = faults.locked_row(error)
+            if place and batches.within(place, span):
+                raise _RowLockedError(f"({place[0]},{place[1]})") from None
+            raise
 
     def _statement(self, session: Session, leaf: Leaf, *, skip: bool) -> bytes:
         made = self._statements.get((leaf.oid, skip))
@@ -400,6 +425,8 @@ class Worker:
     def _lock(self, session: Session, leaf: Leaf, key: str) -> Span | None:
         """Lock a row that is still pending, wherever it is by now; None when it is not, or is gone."""
         target = self._plan.target
+        # While it holds no other lock it may wait as long as the settings say.
+        session.execute("select set_config('lock_timeout', %s, true)", [self._database.lock_timeout])
         row = session.execute(
             sql.SQL("select t.ctid::text from {} as t where t.{} = %s and {} for no key update").format(
                 leaf.relation, sql.Identifier(target.key), batches.pending_sql(target, "t")

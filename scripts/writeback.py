@@ -33,6 +33,9 @@ from scripts.worker import Observer, Options, RunFailedError, Shared, Tally, Wor
 #: An application that keeps inserting rows would keep a run busy for ever.
 PASSES = 25
 
+#: How long a batch waits for a row that somebody else is changing before it goes round it.
+BATCH_LOCK_SECONDS = 0.5
+
 # Besides those of every session: one plan for all batches, since planning a large view costs tens of milliseconds;
 # no wait for the disk at each commit, since a crash loses whole batches and the next run finds their rows pending.
 SETTINGS = {
@@ -204,9 +207,22 @@ def _join(threads: Sequence[Thread], seconds: float) -> None:
 
 def prepare(session: Session) -> None:
     """Give a session the settings of a run."""
-    session.settings = {**session.settings, **SETTINGS, **compression(session)}
+    session.settings = {**session.settings, **SETTINGS, **compression(session), **patience(session)}
     if not session.transaction_pooling:
         session.apply_settings(local=False)
+
+
+def patience(session: Session) -> dict[str, str]:
+    """How long a batch waits for a lock: shorter than deadlock_timeout, while it holds the locks of other rows itself.
+
+    So an application that waits for this batch, while the batch waits for it, is not the one whose statement fails.
+    """
+    row = session.execute(
+        "select least(nullif(extract(epoch from %s::interval), 0), %s) * 1000",
+        [session.settings["lock_timeout"], BATCH_LOCK_SECONDS],
+    ).fetchone()
+    assert row is not None
+    return {"lock_timeout": f"{max(1, round(row[0]))}ms"}
 
 
 def compression(session: Session) -> dict[str, str]:

@@ -349,6 +349,33 @@ def test_a_row_that_changes_while_its_batch_waits_gets_its_new_value(database: D
     assert changed == [({"n": 0, "changed": True},)] * 2
 
 
+@pytest.mark.parametrize("held", ["until the run has gone round it", "longer than the run"])
+def test_a_row_that_somebody_holds_keeps_nothing_else(
+    database: Database, held: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.patience.ATTEMPTS", 2)
+    create(database, PLAIN, 300)
+    hasty = replace(database, lock_timeout="300ms")
+    notes = Notes()
+    results: list[Any] = []
+    with psycopg.connect(database.conninfo) as application:
+        application.execute(f"update {table(PLAIN)} set seen = 7 where (body ->> 'n')::int in (5, 150)")
+        run = threading.Thread(target=lambda: results.append(apply(hasty, PLAIN, notes=notes)))
+        run.start()
+        deadline = time.monotonic() + 20
+        while pending(database, PLAIN) > 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if held == "longer than the run":
+            run.join(30)
+        application.commit()
+        run.join(30)
+    left = 2 if held == "longer than the run" else 0
+    assert (results[0].tally.succeeded, results[0].pending_left) == (300 - left, left)
+    assert sum("stays pending: 55P03" in notice for notice in notes.notices) == left
+    check_books(database, PLAIN)
+    assert apply(database, PLAIN).pending_left == 0
+
+
 def test_an_application_that_keeps_writing_loses_nothing(database: Database) -> None:
     create(database, PLAIN, 4000)
     stop = threading.Event()
