@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from psycopg import RawCursor, sql
@@ -190,6 +190,28 @@ def scan(session: Session, query: sql.Composed, settings: Mapping[str, str] = SC
         if not session.closed:
             session.rollback()
         raise
+
+
+def horizon(session: Session) -> int:
+    """The oldest transaction that is open now: what an older one wrote, everybody sees already."""
+    return int(_value(session, sql.SQL("select pg_snapshot_xmin(pg_current_snapshot())::text")))
+
+
+def settled_sql(writer: str, horizon: int) -> sql.SQL:
+    """Whether a row's version was written by a transaction before a horizon; `writer` is its xmin as a bigint.
+
+    A row holds the low 32 bits of its writer's id: the writer is the last transaction that has them. (The bits of a
+    row that was frozen long ago may be those of a recent transaction by accident: it then counts as younger than it
+    is, never the other way round.) Ids below 3 are no transactions.
+    """
+    newest = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    return _fragment(f"({writer} < 3 or {newest} - (({newest} - {writer}) & 4294967295) < {horizon})")
+
+
+def comparing(target: Target, horizon: int) -> Target:
+    """A refresh's target for its first pass, which must not meet again the row versions that it writes itself."""
+    settled = settled_sql("xmin::text::bigint", horizon).as_string()
+    return replace(target, pending_sql=f"{target.pending_sql} and {settled}")
 
 
 class Walk(Protocol):
@@ -426,7 +448,7 @@ def _beyond(location: str, other: str) -> bool:
     return place(location) >= place(other)
 
 
-def _value(session: Session, query: sql.Composed) -> Any:
+def _value(session: Session, query: sql.SQL | sql.Composed) -> Any:
     row = RawCursor(session).execute(query).fetchone()
     return row[0] if row else None
 

@@ -357,6 +357,29 @@ class Ledger:
             return run
         return replace(run, status="crashed", waiting_for=None, waiting_since=None)
 
+    # ---------- what the tool wrote
+
+    def collect_written(self, session: Session, schema: str, table: str, column: str) -> None:
+        """Copy the hash of what the tool stored last in each row of a target to `written_values`, for `--refresh`.
+
+        Both the table and the function that reads the ledger are made when the models are built.
+        """
+        session.execute(
+            sql.SQL(
+                """
+                insert into {values} as v (target, row_key, written)
+                select %(target)s, w.row_key, w.written
+                from {last_written}(%(schema)s, %(table)s, %(column)s) as w
+                on conflict (target, row_key) do update set written = excluded.written
+                where v.written is distinct from excluded.written
+                """
+            ).format(
+                values=sql.Identifier(self.schema, "written_values"),
+                last_written=sql.Identifier(self.schema, "last_written"),
+            ),
+            {"target": f"{schema}.{table}.{column}", "schema": schema, "table": table, "column": column},
+        )
+
     # ---------- log
 
     def log(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from scripts import batches, locks, preflight, project, run_lock, writeback
+from scripts import batches, locks, plans, preflight, project, run_lock, writeback
 from scripts.connection import Session, connect, explain, transaction
 from scripts.errors import UserError
 from scripts.interrupts import StopRequest
@@ -53,15 +54,34 @@ class Migration:
         self.preflight: Preflight = preflight.inspect(session, database, target)
         self.ledger = self.preflight.plan.ledger
         self.ledger.ensure(session)
+        if target.refreshing:
+            self.ledger.collect_written(session, target.schema, target.table, target.target_column)
 
-    def survey(self, *, count_all: bool, limit: int | None, watch: Callable[[str], None] | None = None) -> Survey:
-        """What a run would do."""
-        return survey(self.session, self.preflight, count_all=count_all, limit=limit, watch=watch)
+    def survey(
+        self, *, count_all: bool, limit: int | None, horizon: int | None = None,
+        watch: Callable[[str], None] | None = None,
+    ) -> Survey:  # fmt: skip
+        """What a run would do; with the horizon of a saved plan, every value is made and none left out."""
+        planned = horizon is not None
+        return survey(
+            self.session, self.preflight, count_all=count_all or planned, values=planned, horizon=horizon, limit=limit,
+            watch=watch,
+        )  # fmt: skip
+
+    def plan(self, seen: Survey, limit: int | None, horizon: int, run_id: UUID) -> plans.Plan:
+        """The plan that a dry run's survey makes."""
+        return plans.make(self.session, self.target, self._checksum, seen, limit, horizon, run_id)
+
+    def compare(self, plan: plans.Plan, seen: Survey, *, allow_new: bool) -> plans.Comparison:
+        """What differs between a plan and a survey with its horizon."""
+        return plans.compare(plan, self.session, self.target, self._checksum, seen, allow_new=allow_new)
 
     def log_dry_run(self, found: Survey, options: Options) -> UUID:
         """Record a dry run: one run and one log row, which say what was seen and nothing of the rows."""
         summary = found.as_json()
         del summary["samples"]
+        if found.left_alone is not None:
+            summary["left_alone"] = dict(Counter(row.reason for row in found.left_alone))
         run_id = self._open("dry_run", options)
         now = self.session.execute("select clock_timestamp()").fetchone()
         assert now is not None
@@ -94,6 +114,7 @@ class Migration:
             },
             settings={
                 **options.as_json(),
+                "refresh": target.refreshing,
                 "fingerprint": [column.as_json() for column in self.preflight.plan.columns],
                 "excepted": self.preflight.excepted,
             },
@@ -144,7 +165,7 @@ class Writing(Migration):
                 self.ledger.close_run(session, run_id, status, result.as_json())
 
         with suppress(psycopg.Error, UserError):
-            if status == "done":
+            if status == "done" and not self.target.refreshing:
                 left = self._patient.do(
                     lambda session: sum(
                         batches.count_pending(session, self.target, leaf) for leaf in self.preflight.plan.leaves
@@ -177,13 +198,13 @@ class Writing(Migration):
 
 
 @contextmanager
-def opened_for_reading(database: Database, command: str, *, build: bool) -> Iterator[Migration]:
+def opened_for_reading(database: Database, command: str, *, build: bool, refresh: bool = False) -> Iterator[Migration]:
     """A target for a dry run; its models are brought up to date first."""
     checksum = _models(database, command, build=build)
     session = connect(database, application_name=f"migrate {command} (dry run)")
     try:
         writeback.prepare(session)
-        yield Migration(database, project.target(database, command), checksum, session)
+        yield Migration(database, _target(database, command, refresh=refresh), checksum, session)
     except psycopg.Error as error:
         raise explain(error, database) or error from None
     finally:
@@ -192,12 +213,13 @@ def opened_for_reading(database: Database, command: str, *, build: bool) -> Iter
 
 @contextmanager
 def opened_for_writing(
-    database: Database, command: str, *, build: bool, stop: StopRequest, notice: Callable[[str], None]
-) -> Iterator[Writing]:
+    database: Database, command: str, *, build: bool, refresh: bool = False, stop: StopRequest,
+    notice: Callable[[str], None],
+) -> Iterator[Writing]:  # fmt: skip
     """A target with its lock held: no second run, and no build of the models, while inside."""
     with locks.building(database):
         checksum = _models(database, command, build=build)
-        target = project.target(database, command)
+        target = _target(database, command, refresh=refresh)
         lock = run_lock.for_target(database, target.schema, target.table, target.target_column)
         patient = PatientSession(database, lock, stop, notice, writeback.prepare, f"migrate {command}")
     try:
@@ -208,9 +230,14 @@ def opened_for_writing(
         patient.close()
 
 
+def _target(database: Database, command: str, *, refresh: bool) -> Target:
+    found = project.target(database, command)
+    return found.refreshed() if refresh else found
+
+
 def _models(database: Database, command: str, *, build: bool) -> str | None:
     """Bring the models up to date, and return the checksum of what is in the database (None: not known)."""
-    return project.bring_up_to_date(database, command) if build else None
+    return project.bring_up_to_date(database, command) if build else project.built_checksum(database, command)
 
 
 def _way_on(run_id: UUID, tally: Tally) -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,21 @@ _META_KEYS = (
 )  # fmt: skip
 
 Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """How `--refresh` finds what the tool wrote and would write otherwise today (`meta.migration.refresh`).
+
+    `model` has the columns of the target's own model; `pending_flag`, `left_alone` and `reason` are columns of it.
+    `older_sql` is a predicate over the source table like `pending_sql`: true for values of another contract version.
+    """
+
+    model: str
+    pending_flag: str
+    left_alone: str
+    reason: str
+    older_sql: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,8 @@ class Target:
     complete: bool
     batch_size: int
     contract_version: str
+    refresh: Refresh | None = None
+    refreshing: bool = False  # this is what `refreshed` returned
 
     @property
     def lock(self) -> int:
@@ -81,6 +98,33 @@ class Target:
     def pending(self) -> str:
         """The pending test over the source table, with the target's column in it (quoted)."""
         return self.pending_sql.format(column=sql.Identifier(self.target_column).as_string(None))
+
+    @property
+    def name(self) -> str:
+        """Schema, table and column that are filled."""
+        return f"{self.schema}.{self.table}.{self.target_column}"
+
+    def refreshed(self) -> "Target":
+        """The target as `--refresh` sees it: pending is every row that holds a value, until the model has judged it.
+
+        Raises UserError when the model has no `refresh`.
+        """
+        if self.refresh is None:
+            raise UserError(
+                f"`migrate {self.command}` has no --refresh: {self.model} makes values only for rows that are not "
+                "migrated yet, so there is nothing to compare a migrated row with. To change what was written, roll "
+                f"the run back (`migrate rollback`), mend what the value is made from, and apply again."
+            )
+        return replace(
+            self, model=self.refresh.model, pending_flag=self.refresh.pending_flag,
+            pending_sql=f"not ({self.pending_sql})", refreshing=True,
+        )  # fmt: skip
+
+    def swept(self) -> "Target":
+        """The target as a run's later passes see it: a refresh need not compare again what it has just compared."""
+        if not self.refreshing or self.refresh is None:
+            return self
+        return replace(self, pending_sql=f"{self.pending_sql} and {self.refresh.older_sql}")
 
 
 # ---------- what others call
@@ -131,7 +175,7 @@ def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ())
             wanted = _checksum(parsed, found, session)
             ledger = Ledger(database.schema, found.schema)
             built = {row["command"]: row["checksum"] for row in ledger.builds(session)}
-            nodes = set().union(*(_ancestors(parsed, _model_id(parsed, name)) for name in (found.model, *also)))
+            nodes = _nodes(parsed, found).union(*(_ancestors(parsed, _model_id(parsed, name)) for name in also))
             existing = _existing(parsed, session)
             if built.get(command) == wanted and nodes <= existing:
                 return wanted
@@ -155,6 +199,14 @@ def models_checksum(database: Database, command: str) -> str:
     parsed = manifest(database)
     with connect(database) as session:
         return _checksum(parsed, target(database, command), session)
+
+
+def built_checksum(database: Database, command: str) -> str | None:
+    """The checksum of what was built last for a command, whatever the project says now (None: not known)."""
+    found = target(database, command)
+    with connect(database, application_name="migrate build") as session:
+        built = {row["command"]: row["checksum"] for row in Ledger(database.schema, found.schema).builds(session)}
+    return built.get(command)
 
 
 def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[str] = (), full_refresh: bool = False,
@@ -433,8 +485,22 @@ def _target(parsed: Manifest, node: Mapping[str, Any], meta: Mapping[str, Any]) 
         complete=bool(meta.get("complete", False)),
         batch_size=int(meta.get("batch_size", 1000)),
         contract_version=str(variable("contract_version") or ""),
+        refresh=_refresh(node, meta.get("refresh")),
+        refreshing=False,
         **{key: str(meta[key]) for key in _META_KEYS},
     )
+
+
+def _refresh(node: Mapping[str, Any], meta: Any) -> Refresh | None:
+    if meta is None:
+        return None
+    names = [one.name for one in fields(Refresh)]
+    if not isinstance(meta, Mapping) or not all(isinstance(meta.get(name), str) for name in names):
+        raise UserError(
+            f"The model {node['name']} ({node['original_file_path']}) needs in config.meta.migration.refresh: "
+            f"{', '.join(names)}."
+        )
+    return Refresh(**{name: meta[name] for name in names})
 
 
 def _source_table(parsed: Manifest, named: Any) -> tuple[str, str] | None:
@@ -474,6 +540,12 @@ def _ancestors(parsed: Manifest, name: str) -> set[str]:
     return _reach(parsed, [name], parsed["parent_map"])
 
 
+def _nodes(parsed: Manifest, found: Target) -> set[str]:
+    """A target's models with what they are made from."""
+    models = [found.model, *([found.refresh.model] if found.refresh else [])]
+    return set().union(*(_ancestors(parsed, _model_id(parsed, model)) for model in models))
+
+
 def _descendants(parsed: Manifest, names: Iterable[str]) -> set[str]:
     return _reach(parsed, names, parsed["child_map"])
 
@@ -507,7 +579,7 @@ def _relations(session: Session, names: Iterable[tuple[str, str]]) -> list[tuple
 
 def _checksum(parsed: Manifest, found: Target, session: Session) -> str:
     """What the target's views depend on: models, seeds, macros, vars, the source tables' columns and the versions."""
-    nodes = _ancestors(parsed, _model_id(parsed, found.model))
+    nodes = _nodes(parsed, found)
     sources = {
         parent for node in nodes for parent in parsed["parent_map"].get(node, []) if parent.startswith("source.")
     }
@@ -571,7 +643,7 @@ def _record(database: Database, parsed: Manifest, built: set[str]) -> None:
     with connect(database, application_name="migrate build") as session:
         for found in _targets(parsed).values():
             ledger = Ledger(database.schema, found.schema)
-            if ledger.exists(session) and _ancestors(parsed, _model_id(parsed, found.model)) <= built:
+            if ledger.exists(session) and _nodes(parsed, found) <= built:
                 ledger.record_build(session, found.command, _checksum(parsed, found, session))
 
 

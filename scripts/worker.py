@@ -59,12 +59,13 @@ class Options:
     expected_rows: int | None = None  # as the survey found; for those who watch
     limit_written: bool = False  # rows that fail do not count for the limit
     pace: Pace = field(default_factory=Pace)
+    plan: str | None = None  # the dry run whose saved plan is applied
 
     def as_json(self) -> dict[str, Any]:
         """For `migration_runs.settings`."""
         return {
             "batch_size": self.batch_size, "limit": self.limit, "expected_rows": self.expected_rows,
-            "limit_written": self.limit_written,
+            "limit_written": self.limit_written, "plan": self.plan,
             **self.pace.as_json(),
         }  # fmt: skip
 
@@ -107,6 +108,7 @@ class Shared:
         self.skip: list[str] = []  # keys of rows that failed
         self.missed = 0  # rows of this pass that were found pending and not written: they moved, or were locked
         self.kept_in_a_row = 0
+        self.horizon = 0  # of a refresh: see batches.comparing
         self.abandoned = False  # statements are being cancelled
         self._limit = options.limit
         self._limit_written = options.limit_written
@@ -239,9 +241,13 @@ class Worker:
         run cannot go on.
         """
         self._skip = list(self._shared.skip) if sweep else []
+        target = self._plan.target
+        if target.refreshing:
+            # It compares every row once, and sweeps only for those that are certainly out of date.
+            target = target.swept() if sweep else batches.comparing(target, self._shared.horizon)
         walk = self.patient.do(
             lambda session: batches.walk(
-                session, self._plan.target, part.leaf, self._skip, self._payload(), self._options.pace.most_bytes
+                session, target, part.leaf, self._skip, self._payload(), self._options.pace.most_bytes
             )
         )
         after = part.after
@@ -286,7 +292,9 @@ class Worker:
                 self._log_failures(span)
             raise
         self._log_failures(span)
-        self._shared.ended(span.rows, self._written, len(self._failures))
+        # Most of the rows that a refresh compares are right as they are.
+        rows = 0 if self._plan.target.refreshing else span.rows
+        self._shared.ended(rows, self._written, len(self._failures))
 
     def _write_or_split(self, walk: Walk, span: Span) -> None:
         if span.rows == 1:

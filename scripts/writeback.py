@@ -99,6 +99,8 @@ class WriteBack:
         began = time.monotonic()
         shared, tally = self._shared, self.tally
         try:
+            if self._plan.target.refreshing:
+                shared.horizon = self._patient.do(batches.horizon)
             self._hire()
             while not self._stop.requested and not shared.full and tally.passes < PASSES:
                 before = tally.processed
@@ -243,7 +245,8 @@ def trial(session: Session, plan: Plan, rows: int = 3) -> list[str]:
     if not plan.has_triggers or not plan.columns:
         return []
     for leaf in plan.leaves:
-        span = batches.walk(session, plan.target, leaf).next(START, rows)
+        # Of the rows that a refresh compares, few may have to be written.
+        span = batches.walk(session, plan.target, leaf).next(START, 1_000 if plan.target.refreshing else rows)
         if span is None:
             continue
         found: set[str] = set()
@@ -251,9 +254,7 @@ def trial(session: Session, plan: Plan, rows: int = 3) -> list[str]:
             with session.transaction(force_rollback=True):
                 if session.transaction_pooling:
                     session.apply_settings(local=True)
-                for row in RawCursor(session).execute(
-                    plan.trial_statement(leaf), [span.after, span.upto, Int8(span.rows)]
-                ):
+                for row in RawCursor(session).execute(plan.trial_statement(leaf), [span.after, span.upto, Int8(rows)]):
                     found.update(row[0])
         except psycopg.Error:
             return []

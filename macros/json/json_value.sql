@@ -29,3 +29,17 @@
 {% macro postgres__json_kind(value) -%}
     jsonb_typeof({{ value }})
 {%- endmacro %}
+
+
+{#-
+    Purpose: a hash of a JSON value, the one that the undo keeps of what was written.
+    Input:   an expression of a JSON value.
+    Output:  a bigint expression, null where the value is.
+-#}
+{% macro json_hash(value) -%}
+    {{ return(adapter.dispatch('json_hash')(value)) }}
+{%- endmacro %}
+
+{% macro postgres__json_hash(value) -%}
+    jsonb_hash_extended({{ value }}, 0)
+{%- endmacro %}

@@ -14,6 +14,13 @@
     'pending_sql': is_empty_json('{column}') | replace("'{}'", "'{{}}'"),
     'complete': true,
     'batch_size': 1000,
+    'refresh': {
+        'model': 'canonical_refresh',
+        'pending_flag': 'is_refreshable',
+        'left_alone': 'is_left_alone',
+        'reason': 'reason',
+        'older_sql': "{column} #>> '{{normalized,meta.contract_version}}' <> '" ~ var('contract_version') ~ "'",
+    },
 }}) }}
 
 with resolved_events as (
