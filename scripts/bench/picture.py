@@ -1,0 +1,39 @@
+"""The result as a picture: rate against the size of the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from scripts.files import whole_file
+
+#: Told apart by colour (Okabe and Ito, for colour-blind people too), by mark and by the words beside the line.
+_STYLES = (
+    ("#000000", "o"), ("#999999", "o"), ("#0072B2", "s"), ("#009E73", "D"), ("#E69F00", "^"), ("#D55E00", "v"),
+    ("#CC79A7", "P"),
+)  # fmt: skip
+
+
+def draw(document: dict[str, Any], file: Path) -> None:
+    """Draw what `report.document` holds as SVG: rows per second over rows in the table, a line per contender."""
+    sizes = document["sizes"]
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    over = [size["table"]["rows"] for size in sizes]
+    for name, (colour, mark) in zip(sizes[0]["contenders"], _STYLES, strict=False):
+        found = [size["contenders"][name] for size in sizes]
+        axes.plot(over, [one["rows_per_second"] for one in found], color=colour, marker=mark, label=found[0]["title"])
+    axes.set_xscale("log")
+    axes.set_xticks(over, labels=[f"{rows:,}" for rows in over], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:,.0f}"))
+    axes.set_xlabel("rows in the table")
+    axes.set_ylabel("rows written per second")
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    with whole_file(file) as out:
+        figure.savefig(out, format="svg", metadata={"Date": None})
