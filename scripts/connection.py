@@ -83,6 +83,7 @@ def session_settings(database: Database) -> dict[str, str]:
         "statement_timeout": database.statement_timeout,
         "jit": "off",
         "timezone": "UTC",
+        "datestyle": "ISO, MDY",
     }
     return {"role": database.role, **settings} if database.role else settings
 

@@ -73,6 +73,20 @@
 
 
 {#-
+    Purpose: the first of several paths that holds a person's name (see `given_name`).
+    Input:   a document, its dotted paths, and a row `e` of `resolved_events`.
+    Output:  a text expression.
+-#}
+{% macro first_given_name(document, paths) -%}
+    coalesce(
+        {%- for path in paths %}
+        {{ given_name(json_text(document, path)) }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+
+{#-
     Purpose: the place in the row's own column `user_location`.
     Input:   a row `e` of `resolved_events`.
     Output:  a text expression; null for a placeholder.

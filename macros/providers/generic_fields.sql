@@ -43,7 +43,8 @@
                             then null
                         else {{ row_user_name() }}
                     end,
-                    {{ given_name(first_of('e.data', ['user_name', 'customer_name'], 'name')) }}
+                    {{ first_given_name('e.data', ['user_name', 'customer_name']) }},
+                    {{ person('e.data', ['first_name', 'last_name']) }}
                 ) as user_name,
                 case
                     when e.provider = 'razorpay' then null

@@ -24,7 +24,7 @@
             ) as message,
             coalesce(
                 {{ row_user_name() }},
-                {{ given_name(first_of('e.data', ['name', 'full_name', 'first_name'], 'name')) }}
+                {{ first_given_name('e.data', ['name', 'full_name', 'first_name']) }}
             ) as user_name,
             coalesce(
                 {{ row_user_location() }},

@@ -13,8 +13,7 @@
         s.page_name as "template.page_name",
         coalesce(
             s.message,
-            s.visitor_count || case when s.visitor_count = 1 then ' person is' else ' people are' end
-            || ' viewing ' || coalesce(s.page_name, s.page_url)
+            s.visitor_count || ' people are viewing ' || coalesce(s.page_name, s.page_url)
         ) as "template.message",
         {{ common_fields() }}
     from (

@@ -27,7 +27,9 @@
                 {{ person('e.data', ['billing_address.first_name', 'billing_address.last_name']) }},
                 {{ person('e.data', ['shipping_address.first_name', 'shipping_address.last_name']) }},
                 {{ first_of('e.data', ['customer_name'], 'name') }},
-                {{ row_user_name() }}
+                {{ row_user_name() }},
+                -- The payload of `customers/create` is the customer.
+                {{ person('e.data', ['first_name', 'last_name']) }}
             ) as customer_name,
             {{ first_of('e.data', [
                 'line_items.0.title', 'line_items.0.name', 'product_name', 'title',
@@ -41,6 +43,7 @@
                 {{ address('e.data', 'shipping_address') }},
                 {{ address('e.data', 'billing_address') }},
                 {{ address('e.data', 'customer.default_address') }},
+                {{ address('e.data', 'default_address') }},
                 {{ first_of('e.data', ['location'], 'place') }},
                 {{ row_user_location() }}
             ) as customer_location,

@@ -56,6 +56,7 @@
                 ) as customer_name,
                 {{ first_of('e.data', [
                     'description', 'lines.data.0.description', 'plan.nickname', 'price.nickname', 'product_name',
+                    'items.data.0.price.nickname',
                 ], 'product') }} as product_name,
                 {{ first_of('e.data', [
                     'plan.nickname', 'price.nickname', 'items.data.0.price.nickname', 'items.data.0.plan.nickname',

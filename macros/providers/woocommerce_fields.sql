@@ -28,7 +28,10 @@
             coalesce(
                 {{ person('e.data', ['billing.first_name', 'billing.last_name']) }},
                 {{ first_of('e.data', ['customer_name'], 'name') }},
-                {{ row_user_name() }}
+                {{ row_user_name() }},
+                {{ person('e.data', ['shipping.first_name', 'shipping.last_name']) }},
+                -- The payload of `customer.created` is the customer.
+                {{ person('e.data', ['first_name', 'last_name']) }}
             ) as customer_name,
             {{ first_of('e.data', ['line_items.0.name', 'product_name', 'products.0.name'], 'product') }} as product_name,
             {{ first_of('e.data', ['total', 'amount'], 'number') }} as total,

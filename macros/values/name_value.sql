@@ -131,10 +131,11 @@
 {#-
     Purpose: put a name together from its parts.
     Input:   a document and the dotted paths of the parts in order.
-    Output:  a text expression; parts that are missing are left out, null when no usable name remains.
+    Output:  a text expression; parts that are missing or a placeholder are left out, null when no usable name remains.
+             What stands for a missing part is `name_value`'s to know: Null is a surname.
 -#}
 {% macro person(document, paths) -%}
-    {{ name_value(joined(document, paths, ' ')) }}
+    {{ name_value(joined(document, paths, ' ', placeholders() | reject('equalto', 'null') | list)) }}
 {%- endmacro %}
 
 
@@ -154,13 +155,20 @@
 
 {#-
     Purpose: join the text at several paths.
-    Input:   a document, dotted paths, and what stands between the parts.
+    Input:   a document, dotted paths, what stands between the parts, and words (in lower case) that are no parts.
     Output:  a text expression.
 -#}
-{% macro joined(document, paths, separator) -%}
+{% macro joined(document, paths, separator, not_words) -%}
     nullif(concat_ws('{{ separator }}',
         {%- for path in paths %}
-        {{ json_text(document, path) }}{{ ',' if not loop.last }}
+        (
+            select part.value
+            from (
+                select {{ json_text(document, path) }} as value
+                offset 0
+            ) as part
+            where {{ is_no_placeholder('part.value', not_words) }}
+        ){{ ',' if not loop.last }}
         {%- endfor %}
     ), '')
 {%- endmacro %}
