@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from pooler import pooled
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from scripts import connection, locks, project, settings
@@ -39,9 +40,13 @@ def refusal(url: str) -> str:
 
 
 def test_a_session_has_the_tools_settings(any_database: Database) -> None:
+    with psycopg.connect(any_database.conninfo, autocommit=True) as session:
+        session.execute(
+            sql.SQL("alter database {} set datestyle = 'SQL, DMY'").format(sql.Identifier(session.info.dbname))
+        )
     with connection.connect(replace(any_database, statement_timeout="7min", lock_timeout="3s")) as session:
-        names = ("row_security", "statement_timeout", "lock_timeout", "jit", "timezone", "client_encoding")
-        assert [shown(session, name) for name in names] == ["off", "7min", "3s", "off", "UTC", "UTF8"]
+        names = ("row_security", "statement_timeout", "lock_timeout", "jit", "timezone", "datestyle", "client_encoding")
+        assert [shown(session, name) for name in names] == ["off", "7min", "3s", "off", "UTC", "ISO, MDY", "UTF8"]
         assert not session.transaction_pooling
 
 
