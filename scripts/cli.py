@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from scripts.commands import (
+    automatic,
     backup,
     build,
     control,
@@ -41,6 +42,7 @@ COMMANDS = (
     log,
     decide,
     validate,
+    automatic,
     site,
     serve,
     teardown,

@@ -89,6 +89,24 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("what", "text"),
         ("reverse", "text"),
     ),
+    # Who switched `migrate automatic` on or off; the newest row of a command counts.
+    "automatic_switches": (
+        ("switched_at", "timestamptz default clock_timestamp()"),
+        ("command", "text"),
+        ("switched", "text check (switched in ('on', 'off'))"),
+        ("role", "text default session_user"),
+        ("performed_by", "uuid"),
+    ),
+    # What went wrong in the triggers of `migrate automatic`: a few records of each kind, the oldest is written over.
+    "automatic_errors": (
+        ("id", "bigint generated always as identity primary key"),
+        ("command", "text"),
+        ("sqlstate", "text"),
+        ("message", "text"),
+        ("row_keys", "text[]"),
+        ("rows_left", "bigint"),
+        ("last_at", "timestamptz"),
+    ),
 }
 _INDEXES = (
     # (table, index, definition after "on <table>")

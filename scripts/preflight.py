@@ -54,7 +54,8 @@ from pg_catalog.pg_class as c
 where c.oid = to_regclass(%s)
 """
 
-# Triggers that an update of the target column fires. `kind`: bits of tgtype (1 row, 2 before, 16 update).
+# Triggers that an update of the target column fires, but for those of `migrate automatic`, which keep out of runs.
+# `kind`: bits of tgtype (1 row, 2 before, 16 update).
 _TRIGGERS = """
 select distinct
     g.tgname::text as name,
@@ -69,6 +70,7 @@ inner join pg_catalog.pg_proc as p on p.oid = g.tgfoid
 inner join pg_catalog.pg_class as c on c.oid = g.tgrelid
 where
     g.tgrelid = any(%s::oid[])
+    and p.pronamespace is distinct from to_regnamespace(quote_ident(%s))
     and not g.tgisinternal
     and g.tgenabled in ('O', 'A')
     and g.tgtype & 16 = 16
@@ -148,7 +150,7 @@ def inspect(session: Session, database: Database, target: Target) -> Preflight:
     _check_model(session, target, database)
     leaves = batches.leaves(session, target.schema, target.table)
     oids = [leaf.oid for leaf in leaves]
-    triggers = _rows(session, _TRIGGERS, [oids, target.target_column])
+    triggers = _rows(session, _TRIGGERS, [oids, target.model_schema, target.target_column])
     excepted = _excepted(session, target, leaves)
     findings = [
         *_trigger_findings(session, target, triggers, leaves),
@@ -318,7 +320,7 @@ def _trigger_findings(
             Finding("note", "triggers", f"These triggers of {_name(target)} fire for the written rows: {listed}.")
         )
     if len(leaves) > 1 or not leaves[0].alone:
-        parents = _rows(session, _TRIGGERS, [[_oid(session, target)], target.target_column])
+        parents = _rows(session, _TRIGGERS, [[_oid(session, target)], target.model_schema, target.target_column])
         silent = [trigger["name"] for trigger in parents if not trigger["each_row"]]
         if silent:
             found.append(

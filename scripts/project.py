@@ -64,7 +64,7 @@ class Target:
     `schema`, `table`, `key`, `tenant` and `target_column` are of the source table; `model`, `model_key`,
     `previous`, `pending_flag`, `location`, `table_oid` and `group_by` are of the model. `pending_sql` is a
     predicate over the source table with `{column}` in it, for str.format. `complete`: every pending row is in the
-    model; otherwise some are left to a person.
+    model; otherwise some are left to a person. `unread`: columns of the source table that the model does not look at.
     """
 
     command: str
@@ -88,6 +88,7 @@ class Target:
     contract_version: str
     refresh: Refresh | None = None
     refreshing: bool = False  # this is what `refreshed` returned
+    unread: tuple[str, ...] = ()
 
     @property
     def lock(self) -> int:
@@ -192,6 +193,15 @@ def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ())
         _run_build(database, [".".join(parsed["nodes"][node]["fqn"]) for node in sorted(chosen)])
         _record(database, parsed, chosen)
         return wanted
+
+
+def source_tables(database: Database, found: Target) -> list[str]:
+    """The product's tables that a target's models read, as quoted names; not all of them need exist."""
+    parsed = manifest(database)
+    return [
+        sql.Identifier(parsed["sources"][name]["schema"], parsed["sources"][name]["identifier"]).as_string(None)
+        for name in sorted(_sources(parsed, _ancestors(parsed, _model_id(parsed, found.model))))
+    ]
 
 
 def models_checksum(database: Database, command: str) -> str:
@@ -487,6 +497,7 @@ def _target(parsed: Manifest, node: Mapping[str, Any], meta: Mapping[str, Any]) 
         contract_version=str(variable("contract_version") or ""),
         refresh=_refresh(node, meta.get("refresh")),
         refreshing=False,
+        unread=tuple(str(column) for column in meta.get("unread", [])),
         **{key: str(meta[key]) for key in _META_KEYS},
     )
 
@@ -546,6 +557,11 @@ def _nodes(parsed: Manifest, found: Target) -> set[str]:
     return set().union(*(_ancestors(parsed, _model_id(parsed, model)) for model in models))
 
 
+def _sources(parsed: Manifest, nodes: Iterable[str]) -> set[str]:
+    """The sources that these nodes read themselves."""
+    return {parent for node in nodes for parent in parsed["parent_map"].get(node, []) if parent.startswith("source.")}
+
+
 def _descendants(parsed: Manifest, names: Iterable[str]) -> set[str]:
     return _reach(parsed, names, parsed["child_map"])
 
@@ -580,9 +596,7 @@ def _relations(session: Session, names: Iterable[tuple[str, str]]) -> list[tuple
 def _checksum(parsed: Manifest, found: Target, session: Session) -> str:
     """What the target's views depend on: models, seeds, macros, vars, the source tables' columns and the versions."""
     nodes = _nodes(parsed, found)
-    sources = {
-        parent for node in nodes for parent in parsed["parent_map"].get(node, []) if parent.startswith("source.")
-    }
+    sources = _sources(parsed, nodes)
     tables = sorted((parsed["sources"][name]["schema"], parsed["sources"][name]["identifier"]) for name in sources)
     package = parsed["metadata"]["project_name"]
     parts = {

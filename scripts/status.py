@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from scripts import backup, batches, faults, locks, project
+from scripts import automatic, backup, batches, faults, locks, project
 from scripts.backup import Backup
 from scripts.connection import Session, transaction
 from scripts.ledger import Ledger, Run
@@ -60,6 +60,7 @@ def status(session: Session, database: Database, ledger: Ledger) -> Status:
         backups=backups,
         writers=len(locks.active_runs(session)),
     )
+    found.next_steps.extend(automatic.hints(session, database, ledger))
     found.next_steps.extend(_next_steps(found, runs))
     return found
 

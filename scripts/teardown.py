@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from scripts import locks, project
+from scripts import automatic, locks, project
 from scripts.connection import Session, transaction
 from scripts.errors import RunInProgress, UserError
 from scripts.ledger import Ledger
@@ -21,6 +21,7 @@ class Contents:
     views: list[str]
     seeds: list[str]
     functions: list[str]
+    triggers: list[str]  # of `migrate automatic`, on the product's tables
     kept: list[str]
 
     @property
@@ -61,6 +62,7 @@ def contents(session: Session, database: Database) -> Contents:
         views=[name for name, kind in relations if kind == "v"],
         seeds=[name for name in tables if name in seeds],
         functions=[row[0] for row in functions],
+        triggers=automatic.trigger_names(session, database),
         kept=[name for name in tables if name not in seeds],
     )
 
@@ -68,8 +70,8 @@ def contents(session: Session, database: Database) -> Contents:
 def remove(session: Session, database: Database, ledger: Ledger) -> Contents:
     """Drop the views, seeds and functions of the tool's schema in one transaction; returns what there was.
 
-    Holds the build lock. Raises RunInProgress while a run is active, UserError when something that is not the
-    tool's depends on a model.
+    The triggers of `migrate automatic` go too, as they are nothing without the models. Holds the build lock. Raises
+    RunInProgress while a run is active, UserError when something that is not the tool's depends on a model.
     """
     with locks.building(database):
         if locks.active_runs(session):
@@ -79,13 +81,14 @@ def remove(session: Session, database: Database, ledger: Ledger) -> Contents:
         found = contents(session, database)
         try:
             with transaction(session):
+                automatic.switch_all_off(session, database)
                 # One statement for all of a kind, as they depend on each other.
                 for kind, names in (("view", found.views), ("table", found.seeds)):
                     if names:
                         listed = sql.SQL(", ").join(sql.Identifier(database.schema, name) for name in names)
                         session.execute(sql.SQL("drop {} {}").format(sql.SQL(kind), listed))
                 for function in found.functions:
-                    session.execute(sql.SQL("drop function {}").format(sql.SQL(function)))
+                    session.execute(sql.SQL("drop function if exists {}").format(sql.SQL(function)))
                 if ledger.exists(session):
                     ledger.forget_builds(session)
         except psycopg.errors.DependentObjectsStillExist as error:

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import RawCursor, sql
 from psycopg.types.numeric import Int8
 
-from scripts import faults, undo_rows
+from scripts import automatic_sql, faults, undo_rows
 from scripts.connection import Session, explain, transaction
 from scripts.control import Gate
 from scripts.errors import UserError
@@ -337,6 +337,7 @@ def _prepare(session: Session) -> None:
     # A crash may lose the last batches, whole; a second rollback finds them. Closing the run waits for the disk.
     session.settings = {
         **session.settings,
+        **automatic_sql.OFF,  # what is restored must stay
         "synchronous_commit": "off",
         "max_parallel_workers_per_gather": "0",
         "idle_session_timeout": "0",

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import RawCursor
 from psycopg.types.numeric import Int8
 
-from scripts import batches, throttles
+from scripts import automatic_sql, batches, throttles
 from scripts.batch_statement import Plan
 from scripts.batches import START, Part
 from scripts.connection import Session
@@ -39,6 +39,7 @@ BATCH_LOCK_SECONDS = 0.5
 # Besides those of every session: one plan for all batches, since planning a large view costs tens of milliseconds;
 # no wait for the disk at each commit, since a crash loses whole batches and the next run finds their rows pending.
 SETTINGS = {
+    **automatic_sql.OFF,  # the run writes its rows itself
     "plan_cache_mode": "force_generic_plan",
     "synchronous_commit": "off",
     "max_parallel_workers_per_gather": "0",

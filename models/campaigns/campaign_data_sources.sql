@@ -18,6 +18,7 @@
                 ~ " and coalesce({column} #>> '{{0,integration_id}}', '') = '' and {column} #> '{{1}}' is null))",
             'complete': false,
             'batch_size': 100,
+            'unread': ['updated_at'],
         },
     },
 ) }}

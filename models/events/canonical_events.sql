@@ -21,6 +21,7 @@
         'reason': 'reason',
         'older_sql': "{column} #>> '{{normalized,meta.contract_version}}' <> '" ~ var('contract_version') ~ "'",
     },
+    'unread': ['clicks', 'updated_at', 'views'],
 }}) }}
 
 with resolved_events as (
