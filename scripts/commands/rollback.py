@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from scripts import settings, undo
+from scripts import automatic, settings, undo
 from scripts.commands.common import (
     JsonOption,
     ProfileOption,
@@ -79,6 +79,11 @@ def rollback(
         note(_title(planned))
         print_table(_table(planned, found, dry_run=True), err)
         where = f"{run.target['schema']}.{run.target['table']}.{run.target['column']}"
+        if automatic.is_on(session, database, run.target["schema"], run.target["table"]):
+            note(
+                "`migrate automatic` is on: a restored row that the application changes is filled again. "
+                "`migrate automatic off` first, if none should be."
+            )
         confirm(f"Restore {found.restored:,} values of {where} in {database.label}?", yes=yes)
         ledger.ensure(session)
     with watch(note_from_handler) as stop, RunProgress("restoring", planned.entries) as rows:
