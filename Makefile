@@ -40,7 +40,7 @@ test: lint  ## lint, dbt build from an empty database, pytest
 	$(CLEAN) $(BIN)/python -m pytest
 
 bench: .venv/installed  ## measure the write-back: make bench ROWS=100000 ROUNDS=3 JSON=bench.json
-	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(BENCH)
+	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(BENCH)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	$(BIN)/ruff check .

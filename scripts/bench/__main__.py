@@ -11,7 +11,7 @@ import psycopg
 import typer
 
 from scripts import embedded, settings
-from scripts.bench import contenders, measure, report
+from scripts.bench import contenders, inserts, measure, report
 from scripts.bench.mix import Mix
 from scripts.bench.world import Contents, World
 from scripts.commands.common import note, print_table, to_json
@@ -42,11 +42,13 @@ def bench(
 ) -> None:
     """Measure the write-back in databases of its own, which are dropped at the end.
 
-    Contenders: floor, floor_default, apply, keyset, row_by_row, python.
+    Contenders: floor, floor_default, apply, keyset, row_by_row, python; and inserts, the application's own writes with
+    and without `migrate automatic`, which has no floor.
     """
     if raw + large + hostile > 1:
         raise UserError("--raw, --large and --hostile are shares of the rows: together at most 1.")
-    chosen = _chosen(only)
+    names = _names(only)
+    chosen = [c for c in contenders.ALL if c.name in names] if names != {inserts.NAME} else []
     if json_file is not None:
         check_writable(json_file, "--json")
     # The embedded server of the demo, and dbt's files for it, are left alone.
@@ -60,7 +62,8 @@ def bench(
             note(f"Making {rows:,} events ...")
             contents = world.make(rows, mix)
             note(_described(contents))
-            found = measure.rounds(world, chosen, rounds, min(sample, rows), note)
+            found = measure.rounds(world, chosen, rounds, min(sample, rows), note) if chosen else []
+            written = inserts.measure(world, rounds, min(sample, rows), note) if inserts.NAME in names else []
         finally:
             world.remove()
     finally:
@@ -68,22 +71,27 @@ def bench(
             embedded.stop()
     if json_file is not None:
         with whole_file(json_file) as file:
-            file.write(to_json(report.document(found, contents, mix, rounds)) + "\n")
-    print_table(report.table(found))
+            document = report.document(found, contents, mix, rounds)
+            file.write(to_json({**document, inserts.NAME: inserts.document(written)}) + "\n")
+    if found:
+        print_table(report.table(found))
+    if written:
+        print_table(inserts.table(written))
 
 
 def _server(url: str) -> Database:
     return settings.from_url(url) if url else settings.from_url(embedded.url(), origin="DATABASE_URL")
 
 
-def _chosen(only: str) -> list[contenders.Contender]:
+def _names(only: str) -> set[str]:
+    """What to measure: everything unless names are given; contenders always with the floor."""
+    known = [*(contender.name for contender in contenders.ALL), inserts.NAME]
     names = {name.strip() for name in only.split(",") if name.strip()}
-    unknown = names - {contender.name for contender in contenders.ALL}
-    if unknown:
-        raise UserError(
-            f"--only names {', '.join(sorted(unknown))}; there are {', '.join(c.name for c in contenders.ALL)}."
-        )
-    return [c for c in contenders.ALL if not names or c.name in names or c is contenders.FLOOR]
+    if unknown := names - set(known):
+        raise UserError(f"--only names {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
+    if names - {inserts.NAME}:
+        names.add(contenders.FLOOR.name)
+    return names or set(known)
 
 
 def _described(contents: Contents) -> str:

@@ -72,9 +72,7 @@ def measure(world: World, count: int, rows: int, say: Callable[[str], None]) -> 
             for kind, size in KINDS.items():
                 one = _sample(database, kind, size, values, on=on)
                 found.append(one)
-                say(
-                    f"round {number + 1} of {count}: {kind}, triggers {'on' if on else 'off'}: {one.rate:,.0f} rows/s"
-                )
+                say(f"round {number + 1} of {count}: {kind}, triggers {'on' if on else 'off'}: {one.rate:,.0f} rows/s")
     return found
 
 
