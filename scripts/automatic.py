@@ -91,7 +91,7 @@ select
     (array_agg(e.message order by e.last_at desc))[1] as message,
     sum(e.rows_left)::bigint as rows_left,
     max(e.last_at) as last_at,
-    (array_agg(e.row_keys order by e.last_at desc) filter (where e.row_keys <> '{{}}'))[1] as row_keys
+    (array_agg(to_jsonb(e.row_keys) order by e.last_at desc) filter (where e.row_keys <> '{{}}'))[1] as row_keys
 from {errors} as e
 where e.command = %s
 group by e.sqlstate
