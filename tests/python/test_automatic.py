@@ -235,12 +235,13 @@ def test_campaigns_that_can_be_decided_are_and_the_others_wait(on: Database) -> 
         ask(
             on,
             "select r.campaign_id from canonical_migration.campaign_resolutions as r "
-            "where r.outcome = %s and r.value_state = 'empty' and r.website_id is not null order by 1 limit 1",
-            [outcome],
+            "where r.outcome = %s and r.value_state = 'empty' and r.website_id is not null "
+            "and coalesce(r.rule, 'none') = %s and not r.is_decided order by 1 limit 1",
+            [outcome, rule],
         )[0][0]
-        for outcome in ("resolved", "ambiguous")
+        for outcome, rule in (("resolved", "data_source"), ("ambiguous", "none"))
     )
-    copied = "user_id, website_id, name, description, status, campaign_type, data_source, native_config"
+    copied = "user_id, website_id, name, description, status, campaign_type, data_source, native_config, integration_settings"
     made = {}
     for which in (decidable, ambiguous):
         with psycopg.connect(on.conninfo) as session:
@@ -469,9 +470,9 @@ def test_the_application_writes_while_dbt_builds(on: Database) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert project.build(
-            on, ["resolved_events", "canonical_events"], exclude=["resource_type:test", "resource_type:unit_test"], show=False
-        ) == 0  # fmt: skip
+        models = ["resolved_events", "canonical_events"]
+        no_tests = ["resource_type:test", "resource_type:unit_test"]
+        assert project.build(on, models, exclude=no_tests, show=False) == 0
     finally:
         done.set()
         thread.join()
@@ -540,9 +541,9 @@ def test_on_twice_and_off_again(shop: Database) -> None:
     assert migrate("automatic", "on", "--yes", "--no-build").exit_code == 0
     assert ask(shop, "select switched, count(*) from canonical_migration.automatic_switches group by 1") == [("on", 2)]
     assert {state["state"] for state in states().values()} == {"on"}
-    assert ask(shop, "select min(oid::bigint) <= %s from pg_trigger where tgname like '%%events_changed'", made[0]) == [
-        (True,)
-    ]
+    assert ask(
+        shop, "select min(oid::bigint) <= %s from pg_trigger where tgname like '%%events_changed'", list(made[0])
+    ) == [(True,)]
     put_model(shop, "case when true then ({v} -> (1 / 0)) end")
     with application(shop) as session:
         insert(session)
