@@ -241,7 +241,10 @@ def test_campaigns_that_can_be_decided_are_and_the_others_wait(on: Database) -> 
         )[0][0]
         for outcome, rule in (("resolved", "data_source"), ("ambiguous", "none"))
     )
-    copied = "user_id, website_id, name, description, status, campaign_type, data_source, native_config, integration_settings"
+    copied = (
+        "user_id, website_id, name, description, status, campaign_type, data_source, native_config, "
+        "integration_settings"
+    )
     made = {}
     for which in (decidable, ambiguous):
         with psycopg.connect(on.conninfo) as session:
