@@ -1,4 +1,4 @@
-"""`migrate pause`, `migrate resume`, `migrate cancel`: what a run that is going on elsewhere should do."""
+"""`migrate pause`, `migrate resume`, `migrate cancel`: what a run that is going on elsewhere, or was, should do."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,8 +6,14 @@ from uuid import UUID
 import typer
 
 from scripts import settings
-from scripts.commands.common import ProfileOption, TargetOption, out
+from scripts.commands import rollback as rolling
+from scripts.commands import run as running
+from scripts.commands.common import ProfileOption, TargetOption, YesOption, note, out
 from scripts.commands.opened import opened, require_ledger
+from scripts.errors import UserError
+from scripts.ledger import Run
+from scripts.pace import Pace
+from scripts.settings import Database
 
 RunArgument = Annotated[str, typer.Argument(help="The run, or the beginning of its id (`migrate log` lists them).")]
 ByOption = Annotated[
@@ -31,10 +37,44 @@ def pause(
 
 
 def resume(
-    run_id: RunArgument, performed_by: ByOption = None, profile: ProfileOption = None, target: TargetOption = None
+    run_id: RunArgument,
+    performed_by: ByOption = None,
+    yes: YesOption = False,
+    profile: ProfileOption = None,
+    target: TargetOption = None,
 ) -> None:
-    """Let a paused run go on."""
-    _ask(run_id, "run", performed_by, profile, target, "goes on.")
+    """Let a paused run go on; start one that crashed, failed, or was ended early again here, with its settings."""
+    database = settings.resolve(profile, target)
+    with opened(database, "control") as (session, ledger):
+        require_ledger(session, ledger, database)
+        run = ledger.find_run(session, run_id)
+    name = str(run.run_id)[:8]
+    if run.status in ("running", "done") or run.kind == "dry_run":
+        _ask(run_id, "run", performed_by, profile, target, "goes on.")
+    elif run.kind == "rollback":
+        if run.settings.get("one_batch"):
+            raise UserError(f"Rollback {name} was of one batch: `migrate rollback {run.rolls_back} --batch N --apply`.")
+        note(f"Rollback {name} ended as {run.status}; it starts again for what is left.")
+        rolling.rollback(
+            str(run.rolls_back), apply=True, batch=None, performed_by=performed_by, yes=yes, profile=profile,
+            target=target, as_json=False,
+        )  # fmt: skip
+    else:
+        _again(database, run, performed_by, yes)
+
+
+def _again(database: Database, run: Run, by: UUID | None, yes: bool) -> None:
+    """A new run with the settings of one that has ended before it was done."""
+    limit = run.settings.get("limit")
+    left = None if limit is None else limit - run.succeeded - run.failed
+    if left is not None and left < 1:
+        raise UserError(f"Run {run.run_id} had reached its limit of {limit:,} rows: there is nothing to resume.")
+    note(f"Run {str(run.run_id)[:8]} ended as {run.status}; `migrate {run.command} --apply` starts with its settings.")
+    running.run(
+        run.command, database=database, apply=True, batch_size=run.settings.get("batch_size"), limit=left,
+        performed_by=by, show_personal_data=False, report=None, yes=yes, build=True, as_json=False,
+        pace=Pace.from_json(run.settings),
+    )  # fmt: skip
 
 
 def cancel(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +19,7 @@ from writeback_world import MODEL_SCHEMA, World, apply, check_books, create, pen
 from scripts.connection import connect
 from scripts.errors import UserError
 from scripts.ledger import Ledger
+from scripts.paths import project_dir
 from scripts.settings import Database
 
 LEDGER = Ledger(MODEL_SCHEMA, "shop")
@@ -106,3 +111,33 @@ def test_what_is_not_going_on_cannot_be_controlled(database: Database) -> None:
             LEDGER.request(session, crashed, "cancel")
         with pytest.raises(UserError, match="No run has an id"):
             LEDGER.request(session, UUID(int=0), "pause")
+
+
+def test_a_run_that_crashed_is_resumed_with_its_settings(demo_database: Database, cli: Cli) -> None:
+    ledger = Ledger(MODEL_SCHEMA)
+    waiting = query(demo_database, f"select count(*) from {MODEL_SCHEMA}.canonical_events where is_pending")[0][0]
+    limit = waiting - 20
+    command = [str(Path(sys.executable).parent / "migrate"), "events", "--apply", "--yes", "--no-build"]
+    options = ["--batch-size", "1", "--limit", str(limit), "--max-sessions", "70"]
+    process = subprocess.Popen(
+        [*command, *options], env={**os.environ, "DATABASE_URL": demo_database.conninfo},
+        cwd=project_dir(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with connect(demo_database) as session:
+        until(lambda: bool(ledger.runs(session)), "no run")
+        crashed = ledger.runs(session)[0].run_id
+        ledger.request(session, crashed, "pause")
+        until(lambda: ledger.runs(session)[0].waiting_for == "paused", "the run does not pause")
+        process.kill()
+        process.wait()
+        done = ledger.find_run(session, str(crashed)).succeeded
+        assert 0 < done < limit
+        until(lambda: ledger.runs(session)[0].status == "crashed", "a killed run is not shown as crashed")
+        assert cli("status", database=demo_database).stdout.count("crashed") == 2  # the run, and what to do
+        resumed = cli("resume", str(crashed)[:8], "--yes", database=demo_database)
+        assert "ended as crashed; `migrate events --apply` starts with its settings" in resumed.stderr
+        last = ledger.runs(session)[0]
+        assert (last.status, last.succeeded, last.settings["limit"]) == ("done", limit - done, limit - done)
+        assert (last.settings["batch_size"], last.settings["max_sessions"]) == (1, 70)
+        refused = cli("resume", str(last.run_id), database=demo_database, expect=2)
+        assert "there is nothing to resume" in refused.stderr
