@@ -120,7 +120,7 @@ def _next_steps(found: Status, runs: list[Run]) -> list[str]:
         if last is not None and last.status == "crashed" and last.kind == "apply" and target.writable:
             steps.append(
                 f"Run {str(last.run_id)[:8]} crashed; what it wrote is logged. "
-                f"`migrate {target.command} --apply` goes on."
+                f"`migrate resume {str(last.run_id)[:8]}` goes on."
             )
         elif last is not None and last.kind == "rollback" and last.status not in ("done", "running"):
             steps.append(

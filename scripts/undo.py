@@ -19,7 +19,7 @@ import psycopg
 from psycopg import RawCursor, sql
 from psycopg.types.numeric import Int8
 
-from scripts import automatic_sql, faults, undo_rows
+from scripts import automatic_sql, faults, throttles, undo_rows
 from scripts.connection import Session, explain, transaction
 from scripts.control import Gate
 from scripts.errors import UserError
@@ -27,6 +27,7 @@ from scripts.faults import Fault
 from scripts.fingerprint import Column, fingerprint_columns, fingerprint_sql, kept_by_triggers
 from scripts.interrupts import StopRequest
 from scripts.ledger import Ledger, Run
+from scripts.pace import Pace
 from scripts.patience import PatientSession
 from scripts.run_lock import for_target
 from scripts.settings import Database
@@ -165,18 +166,22 @@ def rollback(
     progress: Callable[[Outcome], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
     waiting: Callable[[str | None], None] = lambda _: None,
+    pace: Pace = Pace(),  # noqa: B008  (it is frozen)
 ) -> tuple[UUID, str, Outcome]:
     """Roll the run back; returns the rollback's own run id, how it ended ("done", "failed",
     "interrupted" or "cancelled"), and sums.
 
-    Holds the lock of the run's target and looks at `stop` before each batch. Raises RunInProgress when a run of this
+    Holds the lock of the run's target and looks at `stop` before each batch; of `pace` it keeps the limits of lag and
+    WAL. Raises RunInProgress when a run of this
     target is active, UserError (exit code 1) when the database refuses for a reason that no single row causes.
     """
     target = planned.run.target
     lock = for_target(database, target["schema"], target["table"], target["column"])
     patient = PatientSession(database, lock, stop, notice, _prepare, "migrate rollback")
     try:
-        return _Rollback(database, ledger, planned, performed_by, patient, stop, progress, waiting).run()
+        return _Rollback(
+            database, ledger, planned, performed_by, patient, stop, progress, waiting, pace or Pace()
+        ).run()
     finally:
         patient.close()
 
@@ -360,6 +365,7 @@ class _Rollback:
         stop: StopRequest,
         progress: Callable[[Outcome], None],
         waiting: Callable[[str | None], None],
+        pace: Pace,
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -371,7 +377,7 @@ class _Rollback:
         self._run_id = uuid4()
         self._number = 0
         self._columns: dict[Name, list[Column]] = {}
-        self._gate = Gate(ledger, self._run_id, stop, waiting)
+        self._gate = Gate(ledger, self._run_id, stop, waiting, throttles.chosen(pace, [], list))
 
     def run(self) -> tuple[UUID, str, Outcome]:
         total = Outcome()

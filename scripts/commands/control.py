@@ -12,7 +12,7 @@ from scripts.commands.common import ProfileOption, TargetOption, YesOption, note
 from scripts.commands.opened import opened, require_ledger
 from scripts.errors import UserError
 from scripts.ledger import Run
-from scripts.pace import Pace
+from scripts.pace import MAX_LAG_SECONDS, Pace
 from scripts.settings import Database
 
 RunArgument = Annotated[str, typer.Argument(help="The run, or the beginning of its id (`migrate log` lists them).")]
@@ -56,8 +56,8 @@ def resume(
             raise UserError(f"Rollback {name} was of one batch: `migrate rollback {run.rolls_back} --batch N --apply`.")
         note(f"Rollback {name} ended as {run.status}; it starts again for what is left.")
         rolling.rollback(
-            str(run.rolls_back), apply=True, batch=None, performed_by=performed_by, yes=yes, profile=profile,
-            target=target, as_json=False,
+            str(run.rolls_back), apply=True, batch=None, performed_by=performed_by, max_lag=MAX_LAG_SECONDS, yes=yes,
+            profile=profile, target=target, as_json=False,
         )  # fmt: skip
     else:
         _again(database, run, performed_by, yes)

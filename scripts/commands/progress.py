@@ -67,8 +67,11 @@ class RunProgress:
     def waiting(self, reason: str | None) -> None:
         """See writeback.Observer."""
         if reason != self._waits_for:
+            if (reason is None) != (self._waits_for is None) or not self._bar:
+                self.notice(f"Waiting: {reason}." if reason else "Going on.")
             self._waits_for = reason
-            self.notice(f"Waiting: {reason}." if reason else "Going on.")
+            if self._bar:
+                self._bar.update(self._task, rate=f"waiting: {reason}" if reason else "")
 
     def notice(self, message: str) -> None:
         """See writeback.Observer."""

@@ -21,9 +21,11 @@ from scripts.commands.common import (
     print_table,
 )
 from scripts.commands.opened import opened, require_ledger
+from scripts.commands.pace import DEFAULT_MAX_LAG, MaxLagOption
 from scripts.commands.progress import RunProgress
 from scripts.errors import RunInProgress
 from scripts.interrupts import watch
+from scripts.pace import Pace
 from scripts.undo import Outcome, Plan
 
 SHOWN_IDS = 20
@@ -43,6 +45,7 @@ def rollback(
     performed_by: Annotated[
         UUID | None, typer.Option("--performed-by", help="User id to write into the log.", show_default=False)
     ] = None,
+    max_lag: MaxLagOption = DEFAULT_MAX_LAG,  # type: ignore[assignment]  # as on the command line
     yes: YesOption = False,
     profile: ProfileOption = None,
     target: TargetOption = None,
@@ -96,6 +99,7 @@ def rollback(
             progress=lambda one: rows.advance(one.entries - len(one.failed), len(one.failed)),
             notice=rows.notice,
             waiting=rows.waiting,
+            pace=Pace(max_lag=max_lag or None),
         )
     _show(planned, done, as_json, dry_run=False, run_id=own_id, status=status)
     if status in ("interrupted", "cancelled"):
