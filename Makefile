@@ -1,4 +1,4 @@
-.PHONY: help demo test bench lint build docs validate lock clean
+.PHONY: help demo test bench lint build docs validate site lock clean
 
 # What a person may set: the Python to start from, and DATABASE_URL (see README.md).
 PYTHON ?= python3
@@ -58,6 +58,9 @@ docs: .venv/installed  ## make dbt's documentation as one page, site/dbt/index.h
 
 validate: .venv/installed  ## check the result with Great Expectations and build its Data Docs
 	$(MIGRATE) validate
+
+site: .venv/installed  ## make the review site, site/review/index.html, which opens offline
+	$(MIGRATE) site
 
 lock: .venv/installed  ## pin the newest packages that suit pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -20,18 +20,22 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _CONTACT = re.compile(r"[^\s<>()@,;:]+@[^\s<>()@,;:]+|\+?\d[\d ().-]{5,}\d")
 _LONGEST_TEXT = 60
 _LONGEST_VALUE = 1_000
+# Nobody reads deeper, and a hostile value is nested deeper than Python can follow.
+_DEEPEST = 40
 
 
-def masked(value: Any, key: str = "") -> Any:
+def masked(value: Any, key: str = "", depth: int = 0) -> Any:
     """A JSON value with its texts made unreadable where they may be personal: letters become x, digits 9.
 
     The shape stays visible (`Xxx Xxx`, `xxx@xxxxxxx.xxx`). Ids, and values under keys that are known to say nothing
     about a person, stay as they are; so do numbers outside a payload's texts and true/false.
     """
+    if isinstance(value, (dict, list)) and depth == _DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return {name: masked(inner, name) for name, inner in value.items()}
+        return {name: masked(inner, name, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
-        return [masked(inner, key) for inner in value]
+        return [masked(inner, key, depth + 1) for inner in value]
     if not isinstance(value, str) or key.startswith("meta.") or key.rsplit(".", 1)[-1] in _PLAIN:
         return value
     if _ID.fullmatch(value):
@@ -56,13 +60,20 @@ def shortened(value: Any, depth: int = 0) -> Any:
     """A JSON value with long texts and large inner objects cut, for a screen."""
     if isinstance(value, str):
         return value if len(value) <= _LONGEST_TEXT else value[:_LONGEST_TEXT] + "…"
-    if isinstance(value, (dict, list)) and depth and len(json.dumps(value, default=str)) > _LONGEST_VALUE:
+    if isinstance(value, (dict, list)) and depth and _is_long(value):
         return f"… {len(value)} {'keys' if isinstance(value, dict) else 'items'} …"
     if isinstance(value, dict):
         return {name: shortened(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
         return [shortened(inner, depth + 1) for inner in value]
     return value
+
+
+def _is_long(value: Any) -> bool:
+    try:
+        return len(json.dumps(value, default=str)) > _LONGEST_VALUE
+    except RecursionError:
+        return True
 
 
 def _mask(character: str) -> str:

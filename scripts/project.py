@@ -246,6 +246,22 @@ def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[s
         return code
 
 
+def build_missing(database: Database, names: Sequence[str]) -> list[str]:
+    """Build those of the models that are not in the database, with what they are made of; returns them.
+
+    Raises RunInProgress while a run is active, UserError when dbt fails. Tests are `dbt build`'s work.
+    """
+    with connect(database, application_name="migrate build") as session:
+        there = {name for _, name, _ in _relations(session, [(database.schema, name) for name in names])}
+    missing = [name for name in names if name not in there]
+    if missing:
+        build(
+            database, [f"+{name}" for name in missing], exclude=["resource_type:test", "resource_type:unit_test"],
+            show=False,
+        )  # fmt: skip
+    return missing
+
+
 def write_docs(database: Database, folder: Path) -> Path:
     """Write dbt's documentation of the project and this database as one page; returns the page."""
     run_dbt(database, ["docs", "generate", "--static"], show=False)

@@ -5,12 +5,20 @@ from typing import Annotated
 
 import typer
 
-from scripts import settings
-from scripts.commands.common import ProfileOption, TargetOption, note, out
+from scripts import project, settings
+from scripts.commands.common import NoBuildOption, ProfileOption, TargetOption, note, out
 from scripts.commands.opened import opened
+from scripts.errors import RunInProgress
 from scripts.paths import project_dir
 from scripts.preflight import size
+from scripts.settings import Database
 from scripts.site import build
+
+#: What the pages read beside the targets' own models.
+REPORTS = (
+    "migration_status", "migration_preview", "field_coverage", "template_readiness", "canonical_drift",
+    "campaign_resolutions", "ambiguous_campaigns", "orphaned_integrations",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -32,13 +40,20 @@ def site(
             "--data-docs", metavar="DIR", help="Where `migrate validate` put its pages; by default site/data_docs."
         ),
     ] = None,
+    no_build: NoBuildOption = False,
     profile: ProfileOption = None,
     target: TargetOption = None,
 ) -> None:
-    """Build the review site: a folder of pages that open from a file, offline. Reads only."""
+    """Build the review site: a folder of pages that open from a file, offline.
+
+    Changes nothing in the product's tables; report models that are missing are built, unless --no-build. What takes
+    long is left to the commands that make it: `migrate validate` (Data Docs) and `migrate build --docs` (lineage).
+    """
     folder = (output or project_dir() / "site" / "review").expanduser().absolute()
     build.check_folder(folder)
     database = settings.resolve(profile, target)
+    if not no_build:
+        _build_reports(database)
     with opened(database, "site") as (session, ledger):
         pages = build.build(
             session,
@@ -51,3 +66,13 @@ def site(
         )
     note(f"{pages:,} pages, {size(build.size(folder))}.")
     out.print(str(folder / "index.html"), markup=False)
+
+
+def _build_reports(database: Database) -> None:
+    try:
+        built = project.build_missing(database, REPORTS)
+    except RunInProgress as error:
+        note(f"{error.message} The site goes without the reports that are not built.")
+        return
+    if built:
+        note(f"Built {', '.join(built)}.")

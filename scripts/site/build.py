@@ -15,7 +15,7 @@ from scripts.connection import Session
 from scripts.errors import UserError
 from scripts.ledger import Ledger
 from scripts.settings import Database
-from scripts.site import downloads, pages
+from scripts.site import downloads, lineage, pages
 from scripts.site.reader import Reader
 from scripts.site.rendering import Frame, Renderer
 
@@ -77,8 +77,8 @@ def build(
         if reader.data_docs is not None:
             shutil.copytree(reader.data_docs, made / "validation")
         if reader.dbt_page is not None:
-            (made / "lineage").mkdir()
-            shutil.copyfile(reader.dbt_page, made / "lineage" / "index.html")
+            page_of_dbt = lineage.without_requests(reader.dbt_page.read_text(encoding="utf-8"))
+            _write(made / "lineage" / "index.html", [page_of_dbt])
         with as_file(files("scripts.site") / "static") as static:
             shutil.copytree(static, made / "static")
         (made / _MARK).write_text("Made by `migrate site`; the next one replaces this folder.\n", encoding="utf-8")

@@ -160,8 +160,8 @@ def samples(session: Session, database: Database, *, show_personal_data: bool) -
             try:
                 with transaction(session):
                     rows = session.execute(query).fetchall()
-            except psycopg.errors.DataError:
-                continue  # a value that cannot be made: the write-back counts it as failed
+            except (psycopg.errors.DataError, RecursionError):
+                continue  # a value that cannot be made (the write-back counts it as failed), or nested too deep to read
             except (psycopg.errors.UndefinedTable, psycopg.errors.QueryCanceled):
                 return list(found.values())
             for key, provider, pending, value in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def dbt_page(database: Database) -> Path | None:
     """dbt's documentation of this database as one page, when it was made."""
     page = project.target_dir(database) / "static_index.html"
     return page if page.is_file() else None
+
+
+def without_requests(page: str) -> str:
+    """dbt's page without what a browser would ask for in vain: hundreds of icons, named before its script has run, and
+    an icon of the page itself."""
+    page = page.replace('xlink:href="{{', 'ng-attr-xlink:href="{{')
+    return re.sub(r'<link rel="shortcut icon" href="\$\{[^>]*>', '<link rel="icon" href="data:,">', page)
 
 
 def _names(nodes: dict[str, dict[str, object]], ids: object) -> list[str]:

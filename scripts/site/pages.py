@@ -15,7 +15,7 @@ from scripts.site.rendering import Page
 #: Rows on one page of a list.
 RUNS_PER_PAGE = 500
 SETTLED_PER_PAGE = 500
-AMBIGUOUS_PER_PAGE = 50
+AMBIGUOUS_PER_PAGE = 25
 
 _RUN = re.compile(r"runs/([0-9a-f-]{36})\.html")
 _RUN_REPORT = re.compile(r"runs/([0-9a-f-]{36})-report\.html")

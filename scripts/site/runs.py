@@ -152,6 +152,13 @@ def progress(session: Session, ledger: Ledger) -> list[Step]:
                     where completed_at is not null and records_succeeded > 0 and not coalesce(dry_run, false)
                 ),
 
+                began as (
+                    select migration_type::text as migration_type, min(started_at) as at
+                    from {log}
+                    where records_succeeded > 0 and not coalesce(dry_run, false)
+                    group by migration_type
+                ),
+
                 summed as (
                     select
                         migration_type,
@@ -163,10 +170,19 @@ def progress(session: Session, ledger: Ledger) -> list[Step]:
                     where migration_type is not null
                 )
 
-                -- The last of each part; the very first one too, so that the line begins where the work did.
-                select distinct on (migration_type, part) migration_type, at, rows
-                from summed
-                order by migration_type, part, at desc
+                -- The last of each part; and a beginning, so that the line begins where the work did.
+                select migration_type, at, rows
+                from (
+                    select migration_type, at, 0::bigint as rows, 0 as part
+                    from began
+
+                    union all
+
+                    select distinct on (migration_type, part) migration_type, at, rows, part
+                    from (select * from summed order by migration_type, part, at desc) as latest
+                ) as steps
+                where migration_type in (select migration_type from summed)
+                order by migration_type, part
                 """
             ).format(log=ledger.log_table),
             {"points": POINTS},

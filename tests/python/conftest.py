@@ -124,7 +124,7 @@ def demo_database(server: str, demo_template: str) -> Iterator[Database]:
     drop_database(server, name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cli() -> Cli:
     """The real `migrate`, on the database given (else the embedded server); checks the exit code."""
 

@@ -5,6 +5,18 @@
 
 const charts = [];
 
+// How times are written below a chart, by the distance of its ticks: 24 hours, the day first by year.
+const DAY = "\n{YYYY}-{MM}-{DD}";
+const TICKS = [
+    // [seconds between ticks, every tick, and what is added when the year, month, day, hour, minute, second changes]
+    [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
+    [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+    [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
+    [60, "{HH}:{mm}", DAY, null, DAY, null, null, null, 1],
+    [1, "{HH}:{mm}:{ss}", DAY, null, DAY, null, null, null, 1],
+    [0.001, ":{ss}.{fff}", `${DAY} {HH}:{mm}`, null, `${DAY} {HH}:{mm}`, null, "\n{HH}:{mm}", null, 1],
+];
+
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -31,8 +43,8 @@ function draw(plot) {
             height: 210,
             tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
             padding: [12, 12, 0, 0],
-            scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
-            axes: [axis, { ...axis, size: 56, values: (_, values) => values.map((value) => compact.format(value)) }],
+            scales: { x: { range: (_, low, high) => (high - low < 2 ? [low - 1, high + 1] : [low, high]) }, y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.05 : 1] } },
+            axes: [{ ...axis, values: TICKS, space: 80 }, { ...axis, size: 56, values: (_, values) => values.map((value) => compact.format(value)) }],
             series: [{ label: "time (UTC)", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" }, ...series],
         },
         [data.x, ...data.series.map((one) => one.values)],
