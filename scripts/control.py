@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
-from scripts.connection import Session
+from scripts.connection import Session, transaction
 from scripts.interrupts import StopRequest
 from scripts.ledger import Ledger
 from scripts.patience import PatientSession
@@ -85,14 +85,16 @@ class Gate:
 
     def look(self, session: Session) -> None:
         """Ask the database, and open or close. May be repeated."""
-        asked = self._ledger.requested(session, self._run_id)
+        with transaction(session):
+            asked = self._ledger.requested(session, self._run_id)
         if asked == "cancel":
             self.cancelled = True
             self._stop.request()
             return
         found = ("paused", "paused") if asked == "pause" else self._throttled(session)
         if found != self._now:
-            self._ledger.set_waiting(session, self._run_id, found[1] if found else None)
+            with transaction(session):
+                self._ledger.set_waiting(session, self._run_id, found[1] if found else None)
             self._show(found[1] if found else None)
             self._count()
             if found and (self._now is None or found[0] != self._now[0]):

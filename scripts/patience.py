@@ -63,6 +63,11 @@ class PatientSession:
             self._database, WorkerLock(self._lock), stop, self._notice, self._prepare, f"{self._name} worker"
         )
 
+    def prepare_with(self, prepare: Callable[[Session], None]) -> None:
+        """Prepare the connection like this, and those that may follow it."""
+        self._prepare = prepare
+        self.do(prepare)
+
     def cancel(self) -> None:
         """Cancel the statement in hand; called from another thread."""
         with suppress(psycopg.Error):

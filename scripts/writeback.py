@@ -102,6 +102,7 @@ class WriteBack:
         try:
             if self._plan.target.refreshing:
                 shared.horizon = self._patient.do(batches.horizon)
+            self._patient.prepare_with(prepare_to_write)
             self._hire()
             while not self._stop.requested and not shared.full and tally.passes < PASSES:
                 before = tally.processed
@@ -210,22 +211,24 @@ def _join(threads: Sequence[Thread], seconds: float) -> None:
 
 def prepare(session: Session) -> None:
     """Give a session the settings of a run."""
-    session.settings = {**session.settings, **SETTINGS, **compression(session), **patience(session)}
+    session.settings = {**session.settings, **SETTINGS, **compression(session)}
     if not session.transaction_pooling:
         session.apply_settings(local=False)
 
 
-def patience(session: Session) -> dict[str, str]:
-    """How long a batch waits for a lock: shorter than deadlock_timeout, while it holds the locks of other rows itself.
+def prepare_to_write(session: Session) -> None:
+    """Give a session the settings of batches: those of a run, and a short wait for locks.
 
-    So an application that waits for this batch, while the batch waits for it, is not the one whose statement fails.
+    A batch that waits holds the locks of other rows itself. It gives up before deadlock_timeout: an application that
+    waits for this batch, while the batch waits for it, is not the one whose statement fails.
     """
     row = session.execute(
         "select least(nullif(extract(epoch from %s::interval), 0), %s) * 1000",
         [session.settings["lock_timeout"], BATCH_LOCK_SECONDS],
     ).fetchone()
     assert row is not None
-    return {"lock_timeout": f"{max(1, round(row[0]))}ms"}
+    session.settings["lock_timeout"] = f"{max(1, round(row[0]))}ms"
+    prepare(session)
 
 
 def compression(session: Session) -> dict[str, str]:
