@@ -71,7 +71,7 @@ class Running:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_application_at_full_speed_waits_for_no_more_than_a_batch(database: Database, workers: int) -> None:
-    world = PLAIN.spread
+    world = SLOW.spread
     create(database, world, ROWS)
     ended = threading.Event()
     slowest: list[float] = []
