@@ -114,17 +114,25 @@ begin
             m.{target_column} as value
         from {model} as m
         where m.{model_key} = any(keys) and (m.{pending_flag} or whatever_they_hold)
+    ),
+
+    filled as (
+        update {table} as t
+        set {target_column} = v.value
+        from made as v
+        where
+            t.{key} = v.key
+            and t.ctid = v.location
+            and t.tableoid = v.leaf
+            and v.value is not null
+            and t.{target_column} is distinct from v.value
+        returning t.{key}::text as key, jsonb_hash_extended(t.{target_column}, 0) as written
     )
 
-    update {table} as t
-    set {target_column} = v.value
-    from made as v
-    where
-        t.{key} = v.key
-        and t.ctid = v.location
-        and t.tableoid = v.leaf
-        and v.value is not null
-        and t.{target_column} is distinct from v.value;
+    insert into {written} (source_schema, source_table, source_column, row_keys, written, written_at)
+    select {in_schema}, {in_table}, {in_column}, array_agg(f.key), array_agg(f.written), clock_timestamp()
+    from filled as f
+    having count(*) > 0;
 end
 """
 
@@ -287,6 +295,10 @@ def functions(target: Target, schema: str, key_type: str) -> list[Function]:
         "command": sql.Literal(command),
         "key_type": kind,
         "errors": inner("automatic_errors"),
+        "written": inner("automatic_written"),
+        "in_schema": sql.Literal(target.schema),
+        "in_table": sql.Literal(target.table),
+        "in_column": sql.Literal(target.target_column),
         "failed": inner("automatic_failed"),
         "fill": inner(f"automatic_{command}_fill"),
         "made": inner(f"automatic_{command}_made"),

@@ -97,7 +97,16 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("role", "text default session_user"),
         ("performed_by", "uuid"),
     ),
-    # What went wrong in the triggers of `migrate automatic`: a few records of each kind, the oldest is written over.
+    # What these triggers stored, a row for each statement: so that `--refresh` knows the values for the tool's own.
+    "automatic_written": (
+        ("source_schema", "text"),
+        ("source_table", "text"),
+        ("source_column", "text"),
+        ("row_keys", "text[]"),
+        ("written", "bigint[]"),
+        ("written_at", "timestamptz"),
+    ),
+    # What went wrong in them: a few records of each kind, the oldest is written over.
     "automatic_errors": (
         ("id", "bigint generated always as identity primary key"),
         ("command", "text"),

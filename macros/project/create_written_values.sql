@@ -64,7 +64,11 @@
 -#}
 {% macro last_written_body(schema, log_schema) %}
 begin
-    if to_regclass('{{ schema }}.migration_undo') is null or to_regclass('{{ log_schema }}.migration_log') is null then
+    if
+        to_regclass('{{ schema }}.migration_undo') is null
+        or to_regclass('{{ schema }}.automatic_written') is null
+        or to_regclass('{{ log_schema }}.migration_log') is null
+    then
         return;
     end if;
     return query
@@ -90,6 +94,18 @@ begin
             b.written_at
         from batches as b
         cross join lateral unnest(b.row_keys, b.written) as e (row_key, written)
+
+        union all
+
+        select
+            e.row_key,
+            e.written,
+            a.written_at
+        from {{ schema }}.automatic_written as a
+        cross join lateral unnest(a.row_keys, a.written) as e (row_key, written)
+        where a.source_schema = schema_name
+            and a.source_table = table_name
+            and a.source_column = column_name
 
         union all
 

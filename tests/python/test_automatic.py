@@ -201,7 +201,17 @@ def test_a_changed_row_is_made_anew_unless_a_person_edited_it(on: Database) -> N
         # Emptied: pending again, so filled again.
         session.execute("update public.events set canonical_event = '{}' where id = %s", [edited])
         assert product_name(on, edited) == "Cap"
+        session.execute("update public.events set canonical_event = '{\"mine\": 1}' where id = %s", [edited])
     assert errors(on) == []
+    # What `--refresh` may rewrite later: the tool's own values, and no others.
+    own = ask(
+        on,
+        "select e.id::text, jsonb_hash_extended(e.canonical_event, 0) = w.written "
+        "from canonical_migration.last_written('public', 'events', 'canonical_event') as w "
+        "inner join public.events as e on e.id::text = w.row_key order by e.id = %s::uuid desc",
+        [key],
+    )
+    assert own == [(key, True), (edited, False)]
 
 
 def test_a_counter_is_not_looked_at(on: Database) -> None:
