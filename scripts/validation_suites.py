@@ -274,7 +274,7 @@ def _envelope(names: Names) -> Suite:
     coalesce(v.value ->> 'event_id' = e.{key}::text, false) as event_id_is_the_rows,
     (v.value ->> 'provider_event_type') is not distinct from e.event_type as event_type_is_the_rows,
     (v.value ->> 'timestamp') is not distinct from case
-        when isfinite(e.created_at)
+        when isfinite(e.created_at) and extract(year from e.created_at at time zone 'UTC') > 0
             then replace(to_char(e.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24_MI_SS.MS"Z"'), '_', chr(58))
     end as timestamp_is_created_at,
     (v.value -> 'payload') is not distinct from e.event_data as payload_is_event_data,

@@ -117,7 +117,7 @@ def detail(session: Session, ledger: Ledger, run: Run, runs: Sequence[Run], *, s
     summary = run.summary or {}
     took = summary.get("seconds")
     seconds = float(took) if isinstance(took, int | float) else _between(run)
-    points = tuple(_points(session, ledger, run.run_id))
+    points = tuple(_points(session, ledger, run))
     shown = list(_batches(session, ledger, run.run_id))
     return RunDetail(
         run=run,
@@ -242,7 +242,10 @@ def error_text(value: Any, *, show_personal_data: bool) -> str:
     return json.dumps(shown, ensure_ascii=False)[:300]
 
 
-def _points(session: Session, ledger: Ledger, run_id: UUID) -> Iterator[Point]:
+def _points(session: Session, ledger: Ledger, run: Run) -> Iterator[Point]:
+    # Batches of several workers end at any distance from each other: some of each make a point.
+    workers = _whole((run.summary or {}).get("workers")) or 1
+    parts = min(POINTS, run.batches if workers == 1 else run.batches // (2 * workers))
     rows = session.execute(
         sql.SQL(
             """
@@ -262,7 +265,7 @@ def _points(session: Session, ledger: Ledger, run_id: UUID) -> Iterator[Point]:
             order by part
             """
         ).format(log=ledger.log_table),
-        {"run": run_id, "points": POINTS},
+        {"run": run.run_id, "points": max(1, parts)},
     )
     before: datetime | None = None
     for began, ended, batches, written in rows:

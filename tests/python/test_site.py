@@ -54,6 +54,7 @@ def world(server: str, migrated_template: str, cli: Cli, tmp_path_factory: pytes
     with connect(database) as session:
         rolled_back = _one(session, "select run_id from canonical_migration.migration_runs where command = 'campaigns'")
         cli("rollback", str(rolled_back), "--apply", "--yes", database=database)
+        cli("verify", database=database)
         _put_hostile_values(session)
         long_run, crashed = _put_long_run(session), _put_crashed_run(session)
         cli("log", "--output", str(folder / "log.csv"), database=database)
@@ -238,6 +239,7 @@ def test_the_checklist_tells_what_really_happened(world: World, browser: Browser
     assert "campaigns are pending" in steps["Applied"]
     assert "not yet" in steps["Backup"]
     assert "1 of 3 expectations failed" in steps["Validated"]
+    assert "verification: nothing but the target column was changed" in steps["Validated"]
     assert "done" in steps["Log exported"]
     assert f"{LOG_ROWS:,}"[:3] in steps["Log exported"]
     assert "Not yet. In the way" in steps["Ready for rollout"]

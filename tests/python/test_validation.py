@@ -96,6 +96,11 @@ def test_a_migrated_demo_passes(document: dict[str, Any], migrated_demo: Databas
     orphaned = ask(migrated_demo, "select count(*) from canonical_migration.orphaned_integrations")[0][0]
     assert notices["ambiguous_campaigns"] == ("warning", ambiguous)
     assert notices["orphaned_integrations"] == ("note", orphaned)
+    # For the checklist of the review site; test_site.py shows what it makes of it.
+    recorded = ask(
+        migrated_demo, "select summary from canonical_migration.migration_evidence where kind = 'validation'"
+    )
+    assert [(one["expectations"], one["failed"]) for (one,) in recorded] == [(document["expectations"], 0)]
 
 
 def test_the_site_loads_nothing_from_elsewhere(document: dict[str, Any], site: Path) -> None:

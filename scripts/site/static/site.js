@@ -99,14 +99,14 @@ function copying(button) {
     }
     button.hidden = false;
     button.addEventListener("click", async () => {
-        const before = button.innerHTML;
+        const before = [...button.childNodes];
         try {
             await navigator.clipboard.writeText(button.dataset.copy);
             button.textContent = "Copied";
         } catch {
             button.textContent = "Not allowed";
         }
-        setTimeout(() => { button.innerHTML = before; }, 1500);
+        setTimeout(() => button.replaceChildren(...before), 1500);
     });
 }
 
