@@ -72,8 +72,8 @@ def _again(database: Database, run: Run, by: UUID | None, yes: bool) -> None:
     note(f"Run {str(run.run_id)[:8]} ended as {run.status}; `migrate {run.command} --apply` starts with its settings.")
     running.run(
         run.command, database=database, apply=True, batch_size=run.settings.get("batch_size"), limit=left,
-        performed_by=by, show_personal_data=False, report=None, yes=yes, build=True, as_json=False,
-        pace=Pace.from_json(run.settings),
+        performed_by=by, show_personal_data=False, report=None, refresh=bool(run.settings.get("refresh")), yes=yes,
+        build=True, as_json=False, pace=Pace.from_json(run.settings),
     )  # fmt: skip
 
 
