@@ -20,7 +20,7 @@ help:  ## show this list
 	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: .venv/installed  ## fill the embedded PostgreSQL with example rows and migrate them, proof included
+demo: .venv/installed  ## fill the embedded PostgreSQL with example rows and migrate them, proof and review site included
 	$(call step,db start)
 	$(call step,demo --reset)
 	$(call step,build)
@@ -30,6 +30,7 @@ demo: .venv/installed  ## fill the embedded PostgreSQL with example rows and mig
 	$(call step,status)
 	$(call step,log)
 	$(call step,validate)
+	$(call step,site)
 
 test: export MIGRATION_STATE_DIR := $(CURDIR)/.state/test
 test: lint  ## lint, dbt build from an empty database, pytest
