@@ -204,7 +204,7 @@ def settled_sql(writer: str, horizon: int) -> sql.SQL:
     row that was frozen long ago may be those of a recent transaction by accident: it then counts as younger than it
     is, never the other way round.) Ids below 3 are no transactions.
     """
-    newest = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    newest = "(select pg_snapshot_xmax(pg_current_snapshot())::text::bigint)"  # once, not for each row
     return _fragment(f"({writer} < 3 or {newest} - (({newest} - {writer}) & 4294967295) < {horizon})")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, TransactionStatus
 from psycopg.rows import TupleRow
@@ -148,6 +149,8 @@ def explain(error: psycopg.Error, database: Database | None = None) -> UserError
             f"In {where}: {primary}. The role would see only part of the rows. Connect as the table's owner or as a "
             "role with BYPASSRLS (set in " + database.origin + ")."
         )
+    if state == "42501" and primary == f"permission denied for schema {database.schema}":
+        return UserError(f"In {where}: {primary}. {schema_grant(database)}")
     if state == "42501":
         return UserError(f"In {where}: {primary}. Grant it, or connect as another role (set in {database.origin}).")
     if state == "55P03":
@@ -177,6 +180,24 @@ def explain(error: psycopg.Error, database: Database | None = None) -> UserError
     if state.startswith("53"):
         return UserError(f"{where} has no room for another connection: {primary}. Close others and try again.")
     return None
+
+
+def schema_grant(database: Database) -> str:
+    """What lets this role work in the tool's own schema, as a sentence."""
+    role = database.role or conninfo_to_dict(database.conninfo).get("user")
+    grant = sql.SQL("grant usage, create on schema {} to {};").format(
+        sql.Identifier(database.schema), sql.Identifier(str(role)) if role else sql.SQL("ROLE")
+    )
+    return f"Let the schema's owner run `{grant.as_string(None)}`, or connect as that owner."
+
+
+@contextmanager
+def explained(database: Database) -> Iterator[None]:
+    """Errors of the database that a person can do something about become UserError; see `explain`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise explain(error, database) or error from None
 
 
 def _open(database: Database, application_name: str) -> Session:

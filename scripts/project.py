@@ -24,7 +24,7 @@ import yaml
 from psycopg import sql
 
 from scripts import locks
-from scripts.connection import Session, connect, environment
+from scripts.connection import Session, connect, environment, explained, schema_grant
 from scripts.errors import RunInProgress, UserError
 from scripts.ledger import Ledger
 from scripts.paths import PROJECT_FILE, project_dir, state_dir
@@ -162,24 +162,27 @@ def manifest(database: Database) -> Manifest:
 def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ()) -> str:
     """Build the models of `migrate <command>` if they, their source tables' columns or the tool have changed.
 
-    `also` names further models that the caller reads, which are built when they are missing.
+    `also` names further models that the caller reads, which are brought up to date with them.
 
     Returns the checksum of what is in the database now. Takes the build lock; a run calls it inside
     `locks.building(database)`, takes its target's lock there and only then lets go, so that no build comes between.
     Raises RunInProgress when something must be built while a run is active, UserError when dbt fails.
     """
-    with locks.building(database):
+    with explained(database), locks.building(database):
         parsed = manifest(database)
         found = target(database, command)
         with connect(database, application_name="migrate build") as session:
-            _require_source(session, found, database)
-            wanted = _checksum(parsed, found, session)
+            require_source(session, found, database)
+            needed = {command: _nodes(parsed, found)} | {
+                _build_name(name): _ancestors(parsed, _model_id(parsed, name)) for name in also
+            }
+            wanted = {name: _checksum(parsed, nodes, session) for name, nodes in needed.items()}
             ledger = Ledger(database.schema, found.schema)
             built = {row["command"]: row["checksum"] for row in ledger.builds(session)}
-            nodes = _nodes(parsed, found).union(*(_ancestors(parsed, _model_id(parsed, name)) for name in also))
+            nodes = set().union(*needed.values())
             existing = _existing(parsed, session)
-            if built.get(command) == wanted and nodes <= existing:
-                return wanted
+            if wanted.items() <= built.items() and nodes <= existing:
+                return wanted[command]
             if locks.active_runs(session):
                 raise RunInProgress(
                     f"The models of `migrate {command}` have changed, and rebuilding them would break the run that is "
@@ -192,7 +195,7 @@ def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ())
             _refuse_hidden_rows(session, parsed, database)
         _run_build(database, [".".join(parsed["nodes"][node]["fqn"]) for node in sorted(chosen)])
         _record(database, parsed, chosen)
-        return wanted
+        return wanted[command]
 
 
 def source_tables(database: Database, found: Target) -> list[str]:
@@ -208,7 +211,7 @@ def models_checksum(database: Database, command: str) -> str:
     """The checksum that `bring_up_to_date` would record now for a command."""
     parsed = manifest(database)
     with connect(database) as session:
-        return _checksum(parsed, target(database, command), session)
+        return _checksum(parsed, _nodes(parsed, target(database, command)), session)
 
 
 def built_checksum(database: Database, command: str) -> str | None:
@@ -223,6 +226,7 @@ def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[s
           show: bool = True) -> int:  # fmt: skip
     """`dbt build` (models, seeds and tests) under the build lock; dbt's own output is shown.
 
+    Views that were there and that a selection leaves out are there again afterwards.
     Returns dbt's exit code: 0, or 1 when a model or test failed. Raises RunInProgress while a run is active.
     """
     with locks.building(database):
@@ -233,6 +237,7 @@ def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[s
                     f"A run is writing to {database.label} now, and a build would break it. Wait until it is done."
                 )
             _refuse_hidden_rows(session, parsed, database)
+            before = _existing(parsed, session)
         arguments = ["build"]
         if select:
             arguments += ["--select", *select]
@@ -241,8 +246,13 @@ def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[s
         if full_refresh:
             arguments.append("--full-refresh")
         code = run_dbt(database, arguments, show=show)
-        if code == 0 and not select and not exclude:
-            _record(database, parsed, {node for node, value in parsed["nodes"].items() if _is_built(value)})
+        if code == 0:
+            _record(database, parsed, _succeeded(database))
+        # Replacing a view drops what depends on it, whether it was selected or not.
+        with connect(database, application_name="migrate build") as session:
+            lost = before - _existing(parsed, session)
+        if lost and (select or exclude):
+            _run_build(database, [".".join(parsed["nodes"][node]["fqn"]) for node in sorted(lost)])
         return code
 
 
@@ -280,7 +290,7 @@ def run_dbt(database: Database, arguments: Sequence[str], *, show: bool = True) 
     with place.lock():
         done = _dbt(database, place, arguments, show=show)
     if done.returncode != 0 and not show:
-        raise UserError(_failure(place, done, f"dbt {arguments[0]} failed"))
+        raise UserError(_failure(database, place, done, f"dbt {arguments[0]} failed"))
     return done.returncode
 
 
@@ -403,7 +413,7 @@ def _run_build(database: Database, select: Iterable[str]) -> None:
     run_dbt(database, arguments, show=False)
 
 
-def _failure(place: _Place, done: subprocess.CompletedProcess[str], what: str) -> str:
+def _failure(database: Database, place: _Place, done: subprocess.CompletedProcess[str], what: str) -> str:
     """Why dbt failed: the model and the database's message, or dbt's own words when it did not get that far."""
     reasons: list[str] = []
     results = place.target / "run_results.json"
@@ -423,7 +433,7 @@ def _failure(place: _Place, done: subprocess.CompletedProcess[str], what: str) -
     if not reasons:
         reasons = [_first_words((done.stderr or "").strip().rsplit("\n", 1)[-1]) or f"exit code {done.returncode}"]
     more = f"; and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-    return f"{what}: " + "; ".join(dict.fromkeys(reasons[:5])) + more + "." + _remedy(" ".join(reasons))
+    return f"{what}: " + "; ".join(dict.fromkeys(reasons[:5])) + more + "." + _remedy(" ".join(reasons), database)
 
 
 def remedy(database: Database) -> str:
@@ -435,7 +445,7 @@ def remedy(database: Database) -> str:
     reasons = [_first_words(entry.get("message") or "") for entry in bad]
     if any("row_level_security" in entry["unique_id"] for entry in bad):
         reasons.append("row-level security")
-    return _remedy(" ".join(reasons)).strip()
+    return _remedy(" ".join(reasons), database).strip()
 
 
 def _first_words(message: str) -> str:
@@ -451,7 +461,7 @@ def _first_words(message: str) -> str:
     return " ".join(kept).rstrip(".")
 
 
-def _remedy(reason: str) -> str:
+def _remedy(reason: str, database: Database) -> str:
     if "lock timeout" in reason:
         return " Another session holds a lock: try again when it is done, or raise MIGRATION_LOCK_TIMEOUT."
     if "statement timeout" in reason:
@@ -471,6 +481,8 @@ def _remedy(reason: str) -> str:
         )
     if "must be owner" in reason:
         return " Another role made these models: connect as that role, or let it run `migrate teardown` first."
+    if f"permission denied for schema {database.schema}" in reason:
+        return f" In {database.label}: {schema_grant(database)}"
     if "permission denied" in reason:
         return " Grant this to the role, or connect as another."
     return ""
@@ -609,9 +621,8 @@ def _relations(session: Session, names: Iterable[tuple[str, str]]) -> list[tuple
         return [(row[0], row[1], row[2]) for row in cursor.fetchall()]
 
 
-def _checksum(parsed: Manifest, found: Target, session: Session) -> str:
-    """What the target's views depend on: models, seeds, macros, vars, the source tables' columns and the versions."""
-    nodes = _nodes(parsed, found)
+def _checksum(parsed: Manifest, nodes: set[str], session: Session) -> str:
+    """What these views depend on: models, seeds, macros, vars, the source tables' columns and the versions."""
     sources = _sources(parsed, nodes)
     tables = sorted((parsed["sources"][name]["schema"], parsed["sources"][name]["identifier"]) for name in sources)
     package = parsed["metadata"]["project_name"]
@@ -652,8 +663,8 @@ def _columns(session: Session, tables: Sequence[tuple[str, str]]) -> list[list[s
         return [list(row) for row in cursor.fetchall()]
 
 
-def _require_source(session: Session, found: Target, database: Database) -> None:
-    """Say so plainly when the database lacks the target's table or a column that the write-back needs."""
+def require_source(session: Session, found: Target, database: Database) -> None:
+    """Raise UserError when the database lacks the target's table or a column that the write-back needs."""
     table = f"{found.schema}.{found.table}"
     present = {row[2] for row in _columns(session, [(found.schema, found.table)])}
     advice = "Set the vars `source_schema` and the table names in dbt_project.yml to where the product keeps its tables"
@@ -663,18 +674,47 @@ def _require_source(session: Session, found: Target, database: Database) -> None
             f", check that {database.origin} names the right database, or run `migrate demo` for an example."
         )
     missing = [name for name in (found.key, found.target_column) if name not in present]
-    if missing:
+    if found.key in missing:
         names = " and no column ".join(missing)
         raise UserError(f"The table {table} in {database.label} has no column {names}. {advice}.")
+    if missing:
+        raise UserError(
+            f"The table {table} in {database.label} has no column {found.target_column} to write to. The product's own "
+            f"migration adds it; or run `alter table {sql.Identifier(found.schema, found.table).as_string(None)} "
+            f"add column {sql.Identifier(found.target_column).as_string(None)} jsonb;`."
+        )
 
 
 def _record(database: Database, parsed: Manifest, built: set[str]) -> None:
-    """Remember what was built, for each target whose models were all built (once the ledger is there)."""
+    """Remember what was built: each target and model all of whose sources were built (once the ledger is there)."""
+    targets = _targets(parsed)
     with connect(database, application_name="migrate build") as session:
-        for found in _targets(parsed).values():
-            ledger = Ledger(database.schema, found.schema)
-            if ledger.exists(session) and _nodes(parsed, found) <= built:
-                ledger.record_build(session, found.command, _checksum(parsed, found, session))
+        ledger = next((Ledger(database.schema, found.schema) for found in targets.values()), None)
+        if ledger is None or not ledger.exists(session):
+            return
+        whole = {found.command: _nodes(parsed, found) for found in targets.values()}
+        for node in built:
+            if parsed["nodes"][node]["resource_type"] == "model":
+                whole[_build_name(parsed["nodes"][node]["alias"])] = _ancestors(parsed, node)
+        for name, nodes in whole.items():
+            if nodes <= built:
+                ledger.record_build(session, name, _checksum(parsed, nodes, session))
+
+
+def _succeeded(database: Database) -> set[str]:
+    """The models and seeds that the last dbt command built."""
+    results = target_dir(database) / "run_results.json"
+    entries = _read_json(results)["results"] if results.exists() else []
+    return {
+        entry["unique_id"]
+        for entry in entries
+        if entry["status"] == "success" and entry["unique_id"].startswith(tuple(f"{kind}." for kind in _BUILT))
+    }
+
+
+def _build_name(model: str) -> str:
+    """Under which name the ledger keeps the build of a single model; no command is called so."""
+    return f"model {model}"
 
 
 def _refuse_hidden_rows(session: Session, parsed: Manifest, database: Database) -> None:

@@ -115,24 +115,19 @@ def validate(database: Database, site: Path, *, build: bool = True) -> Validatio
 
 
 def _bring_models(database: Database, *, build: bool) -> None:
+    targets = project.targets(database)
     with connect(database, application_name="migrate validate") as session:
+        for target in targets.values():
+            project.require_source(session, target, database)
         missing = [name for name in MODELS if not _exists(session, database.schema, name)]
-    if not missing:
-        return
-    if not build:
+    if build:
+        for command in targets:
+            project.bring_up_to_date(database, command, also=MODELS)
+    elif missing:
         raise UserError(
             f"The models {', '.join(missing)} are not in schema {database.schema}. Run `migrate build`, "
             "or leave out --no-build."
         )
-    # The tests of the models are `dbt build`'s work.
-    code = project.build(
-        database, [f"+{name}" for name in MODELS], exclude=["resource_type:test", "resource_type:unit_test"]
-    )
-    if code:
-        message = (
-            f"The models that the validation reads could not be built; dbt says why above. {project.remedy(database)}"
-        )
-        raise UserError(message.strip(), exit_code=1)
 
 
 def _names(database: Database, session: Session) -> tuple[Names, str | None]:

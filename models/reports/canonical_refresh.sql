@@ -12,6 +12,7 @@ written_values as (
 judged as (
     select
         canonical_events.*,
+        {{ stored_contract_version('canonical_events.stored_value') }} as stored_version,
         coalesce({{ json_hash('canonical_events.stored_value') }} = written.written, false)
         and not {{ is_newer_version(stored_contract_version('canonical_events.stored_value')) }} as is_own,
         {{ foreign_reason(
@@ -40,7 +41,13 @@ compared as (
         canonical_event,
         stored_value,
         reason,
-        not is_pending and is_own and (stored_value is distinct from canonical_event) as is_refreshable,
+        -- The version says so more cheaply than the values.
+        not is_pending
+        and is_own
+        and (
+            (stored_version is distinct from '{{ var("contract_version") }}')
+            or (stored_value is distinct from canonical_event)
+        ) as is_refreshable,
         not is_pending and not is_own as is_left_alone
     from judged
 )

@@ -60,7 +60,7 @@ class RunProgress:
             failures = f", {self._failed:,} failed" if self._failed else ""
             share = 100 * done / max(self._total, done, 1)
             note(
-                f"{done:,} of {self._total:,} rows ({share:.0f} %){failures}, {rate:,.0f} rows/s, "
+                f"{done:,} of {max(self._total, done):,} rows ({share:.0f} %){failures}, {rate:,.0f} rows/s, "
                 f"about {duration(left / max(rate, 1e-6))} left"
             )
 

@@ -153,6 +153,19 @@ def test_models_are_built_once_and_again_when_something_changed(shop: Database, 
     assert project.bring_up_to_date(shop, "orders") != second
     assert set(views(shop)) == {"stg_orders", "canonical_orders", "report"}
 
+    # A build of one view takes along what reads it.
+    assert project.build(shop, ["stg_orders"], show=False) == 0
+    assert set(views(shop)) == {"stg_orders", "canonical_orders", "report"}
+
+    # A report that a command reads is made anew when it has changed, and only then.
+    project.bring_up_to_date(shop, "orders", also=["report"])
+    before = views(shop)
+    project.bring_up_to_date(shop, "orders", also=["report"])
+    assert views(shop) == before
+    (small / "models/report.sql").write_text("select count(*) as orders from {{ ref('stg_orders') }}\n")
+    project.bring_up_to_date(shop, "orders", also=["report"])
+    assert views(shop)["report"] != before["report"]
+
     with psycopg.connect(shop.conninfo, autocommit=True) as session:
         session.execute("drop view canonical_migration.stg_orders cascade")
     project.bring_up_to_date(shop, "orders")
@@ -171,6 +184,16 @@ def test_nothing_is_built_while_a_run_is_active(shop: Database, small: Path) -> 
         with pytest.raises(RunInProgress):
             project.build(shop, show=False)
     assert views(shop) == before
+
+
+def test_a_bare_dbt_build_is_refused_while_a_run_is_active(demo_database: Database) -> None:
+    before = views(demo_database)
+    with (
+        locks.held(demo_database, project.target(demo_database, "events").lock),
+        pytest.raises(UserError, match=r"A run is writing to this database now \(migrate lock, process \d+, since 2"),
+    ):
+        project.run_dbt(demo_database, ["run", "--select", "stg_events"], show=False)
+    assert views(demo_database) == before
 
 
 def test_the_tools_own_schema_may_have_another_name(shop: Database) -> None:
@@ -212,7 +235,9 @@ def test_a_table_that_is_missing_is_named_with_the_remedy(shop: Database) -> Non
 def test_a_column_that_is_missing_is_named(shop: Database) -> None:
     with psycopg.connect(shop.conninfo, autocommit=True) as session:
         session.execute("alter table shop.orders drop column canonical")
-    with pytest.raises(UserError, match=r"shop\.orders .*no column canonical"):
+    with pytest.raises(
+        UserError, match=r"shop\.orders .*no column canonical .*alter table .* add column .canonical. jsonb;"
+    ):
         project.bring_up_to_date(shop, "orders")
 
 
@@ -250,6 +275,11 @@ def test_a_role_that_may_not_create_is_told(shop: Database) -> None:
     with pytest.raises(UserError, match="permission denied") as caught:
         project.bring_up_to_date(replace(weak, schema="tool_3"), "orders")
     assert "create schema" in caught.value.message
+
+    with pytest.raises(UserError, match="permission denied") as caught:
+        project.bring_up_to_date(weak, "orders")
+    assert "grant usage, create on schema" in caught.value.message
+    assert 'to "weak";' in caught.value.message
 
 
 # ---------- secrets

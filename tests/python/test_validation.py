@@ -367,3 +367,8 @@ def test_every_field_of_the_models_has_its_rule() -> None:
 def test_a_pattern_means_what_it_says(database: Database, pattern: str, good: list[str], bad: list[str]) -> None:
     query = "select v from unnest(%s::text[]) as v where v ~ %s"
     assert [row[0] for row in ask(database, query, [*good, *bad], pattern)] == good
+
+
+def test_a_database_without_campaigns_is_told(demo_database: Database, cli: Cli) -> None:
+    ask(demo_database, "drop table campaigns cascade")
+    assert "has no table public.campaigns" in cli("validate", database=demo_database, expect=2).stderr
