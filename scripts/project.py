@@ -64,7 +64,8 @@ class Target:
     `schema`, `table`, `key`, `tenant` and `target_column` are of the source table; `model`, `model_key`,
     `previous`, `pending_flag`, `location`, `table_oid` and `group_by` are of the model. `pending_sql` is a
     predicate over the source table with `{column}` in it, for str.format. `complete`: every pending row is in the
-    model; otherwise some are left to a person. `unread`: columns of the source table that the model does not look at.
+    model; otherwise some are left to a person, and the model `listing` lists them. `unread`: columns of the source
+    table that the model does not look at.
     """
 
     command: str
@@ -89,6 +90,7 @@ class Target:
     refresh: Refresh | None = None
     refreshing: bool = False  # this is what `refreshed` returned
     unread: tuple[str, ...] = ()
+    listing: str | None = None
 
     @property
     def lock(self) -> int:
@@ -526,6 +528,7 @@ def _target(parsed: Manifest, node: Mapping[str, Any], meta: Mapping[str, Any]) 
         refresh=_refresh(node, meta.get("refresh")),
         refreshing=False,
         unread=tuple(str(column) for column in meta.get("unread", [])),
+        listing=meta.get("listing"),
         **{key: str(meta[key]) for key in _META_KEYS},
     )
 
@@ -581,7 +584,11 @@ def _ancestors(parsed: Manifest, name: str) -> set[str]:
 
 def _nodes(parsed: Manifest, found: Target) -> set[str]:
     """A target's models with what they are made from."""
-    models = [found.model, *([found.refresh.model] if found.refresh else [])]
+    models = [
+        found.model,
+        *([found.refresh.model] if found.refresh else []),
+        *([found.listing] if found.listing else []),
+    ]
     return set().union(*(_ancestors(parsed, _model_id(parsed, model)) for model in models))
 
 

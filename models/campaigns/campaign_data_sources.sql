@@ -17,6 +17,7 @@
             'pending_sql': "({column} is null or {column} in ('[]', 'null') or ({column} #> '{{0,legacy}}' = 'true'"
                 ~ " and coalesce({column} #>> '{{0,integration_id}}', '') = '' and {column} #> '{{1}}' is null))",
             'complete': false,
+            'listing': 'ambiguous_campaigns',
             'batch_size': 100,
             'unread': ['updated_at'],
         },

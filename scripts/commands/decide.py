@@ -24,9 +24,8 @@ from scripts.connection import Session
 from scripts.decisions import Campaign, Decision, Open
 from scripts.errors import UserError
 
-# Whose models a decision needs, and the list of what is open, which that command itself does not read.
+# Whose models a decision needs; the list of what is open is one of them.
 _COMMAND = "campaigns"
-_ALSO = ("ambiguous_campaigns",)
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +77,7 @@ def decide(
     campaign_id = decisions.parse_campaign(campaign) if campaign is not None else None
     database = settings.resolve(profile, target)
     if not no_build:
-        project.bring_up_to_date(database, _COMMAND, also=_ALSO)
+        project.bring_up_to_date(database, _COMMAND)
     with opened(database, "decide") as (session, _):
         if mode == "list":
             _list(decisions.decisions(session, database.schema, campaign_id), as_json=as_json)

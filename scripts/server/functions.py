@@ -305,7 +305,7 @@ def _events(database: Database, body: EventsRequest, by: Administrator) -> Event
 
 
 def _campaigns(database: Database, body: CampaignsRequest, by: Administrator) -> CampaignsAnswer:
-    project.bring_up_to_date(database, "campaigns", also=("ambiguous_campaigns",))
+    project.bring_up_to_date(database, "campaigns")
     failures: list[tuple[str, str]]
     if body.dryRun:
         with migration.opened_for_reading(database, "campaigns", build=True) as reading:

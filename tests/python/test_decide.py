@@ -230,7 +230,7 @@ class TestCommand:
         assert f"migrate decide {campaign}" in shown
         assert "hidden-credential" not in shown
 
-    def test_builds_the_list_that_a_dry_run_leaves_out(self, world: World) -> None:
+    def test_builds_the_list_when_it_is_missing(self, world: World) -> None:
         campaign = world.campaign(data_source="shopify")
         world.session.execute("drop view canonical_migration.ambiguous_campaigns")
         result = CliRunner().invoke(app, ["decide", "--json"], catch_exceptions=False)

@@ -145,7 +145,11 @@ def test_apply_and_campaigns(filled: Database) -> None:
     assert differing == [(0,)]
     assert "Nothing is pending" in migrate(filled, "events", "--apply", "--yes").stdout
 
+    with psycopg.connect(filled.conninfo, autocommit=True) as session:
+        session.execute("drop view canonical_migration.ambiguous_campaigns cascade")
     planned = json.loads(migrate(filled, "campaigns", "--json").stdout)["summary"]
+    # What a run leaves to a person is listed beside it.
+    assert ask(filled, "select count(*) from canonical_migration.ambiguous_campaigns")[0][0] > 0
     resolved = ask(filled, "select count(*) from canonical_migration.campaign_data_sources")[0][0]
     assert planned["writable"] == resolved
     done = json.loads(migrate(filled, "campaigns", "--apply", "--yes", "--json").stdout)
