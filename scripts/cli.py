@@ -19,6 +19,7 @@ from scripts.commands import (
     log,
     rollback,
     run,
+    runner,
     serve,
     site,
     status,
@@ -46,6 +47,7 @@ COMMANDS = (
     site,
     serve,
     teardown,
+    runner,
     db,
 )
 

@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, TransactionStatus
 from psycopg.rows import TupleRow
 
+from scripts import row_security
 from scripts.errors import UserError
 from scripts.settings import Database, is_supabase_transaction_pooler
 
@@ -42,10 +43,11 @@ class Session(psycopg.Connection[TupleRow]):
 def connect(database: Database, *, autocommit: bool = True, application_name: str = "migrate") -> Session:
     """Open a connection with the tool's settings.
 
-    row_security = off (rows hidden by a policy become an error), lock_timeout and statement_timeout of the
-    database, jit off, UTC, UTF-8. Behind a pooler in transaction mode a setting of the session would be lost or
-    would leak to other clients: there `transaction_pooling` is true, nothing is set or prepared, and callers work
-    inside `transaction(session)`. Raises UserError, which never holds the password.
+    row_security = off (rows hidden by a policy become an error; on where provably none is hidden, see
+    row_security.py), lock_timeout and statement_timeout of the database, jit off, UTC, UTF-8. Behind a pooler in
+    transaction mode a setting of the session would be lost or would leak to other clients: there `transaction_pooling`
+    is true, nothing is set or prepared, and callers work inside `transaction(session)`. Raises UserError, which never
+    holds the password.
     """
     session = _open(database, application_name)
     try:
@@ -55,6 +57,10 @@ def connect(database: Database, *, autocommit: bool = True, application_name: st
         if session.transaction_pooling:
             session.prepare_threshold = None
         else:
+            session.apply_settings(local=False)
+        with transaction(session):  # its settings choose the role that is asked about
+            session.settings["row_security"] = row_security.setting(session, database)
+        if session.settings["row_security"] == "on" and not session.transaction_pooling:
             session.apply_settings(local=False)
         session.autocommit = autocommit
     except psycopg.Error as error:
@@ -77,7 +83,7 @@ def transaction(session: Session) -> Iterator[Session]:
 
 
 def session_settings(database: Database) -> dict[str, str]:
-    """What every session of the tool sets, dbt's and Great Expectations' included."""
+    """What every session of the tool sets, dbt's and Great Expectations' included; `connect` settles row_security."""
     settings = {
         "row_security": "off",
         "lock_timeout": database.lock_timeout,
@@ -101,13 +107,13 @@ def environment(database: Database) -> dict[str, str]:
         found.update(host=info.host, port=str(info.port), user=info.user, dbname=info.dbname)
         if info.password:
             found["password"] = info.password
-        pooled = session.transaction_pooling
+        pooled, wanted = session.transaction_pooling, session.settings
     # The address belongs to the first host; the one that answered is named already.
     for keyword in ("hostaddr", "target_session_attrs", "load_balance_hosts", "service", "client_encoding"):
         found.pop(keyword, None)
     if not pooled:
         # A pooler in transaction mode refuses options at start-up, or forgets them.
-        options = [f"-c {name}={_escape(value)}" for name, value in session_settings(database).items()]
+        options = [f"-c {name}={_escape(value)}" for name, value in wanted.items()]
         found["options"] = " ".join([str(found.get("options") or ""), *options]).strip()
     variables = {option.keyword.decode(): option.envvar for option in Conninfo.get_defaults()}
     return {
@@ -147,7 +153,7 @@ def explain(error: psycopg.Error, database: Database | None = None) -> UserError
     if state == "42501" and "row-level security" in primary:
         return UserError(
             f"In {where}: {primary}. The role would see only part of the rows. Connect as the table's owner or as a "
-            "role with BYPASSRLS (set in " + database.origin + ")."
+            f"role with BYPASSRLS (set in {database.origin}), or let the owner run what `migrate runner` prints."
         )
     if state == "42501" and primary == f"permission denied for schema {database.schema}":
         return UserError(f"In {where}: {primary}. {schema_grant(database)}")

@@ -147,28 +147,33 @@ class Ledger:
         (see `fingerprint.Column.as_json`) and `settings["excepted"]` those that triggers keep.
         """
         run_id = run_id or uuid4()
-        session.execute(
-            sql.SQL(
-                """
-                insert into {} (
-                    run_id, command, migration_type, kind, status, rolls_back, started_at, performed_by,
-                    contract_version, models_checksum, settings, backend_pid
-                )
-                values (%s, %s, %s, %s, 'running', %s, clock_timestamp(), %s, %s, %s, %s, pg_catalog.pg_backend_pid())
-                """
-            ).format(self.runs_table),
-            [
-                run_id,
-                command,
-                migration_type,
-                kind,
-                rolls_back,
-                performed_by,
-                contract_version,
-                models_checksum,
-                Jsonb({**(settings or {}), "target": target}),
-            ],
-        )
+        with transaction(session):
+            # Waits for the disk: a crash must not lose the run whose batches it keeps.
+            session.execute("set local synchronous_commit = on")
+            session.execute(
+                sql.SQL(
+                    """
+                    insert into {} (
+                        run_id, command, migration_type, kind, status, rolls_back, started_at, performed_by,
+                        contract_version, models_checksum, settings, backend_pid
+                    )
+                    values (
+                        %s, %s, %s, %s, 'running', %s, clock_timestamp(), %s, %s, %s, %s, pg_catalog.pg_backend_pid()
+                    )
+                    """
+                ).format(self.runs_table),
+                [
+                    run_id,
+                    command,
+                    migration_type,
+                    kind,
+                    rolls_back,
+                    performed_by,
+                    contract_version,
+                    models_checksum,
+                    Jsonb({**(settings or {}), "target": target}),
+                ],
+            )
         return run_id
 
     def close_run(self, session: Session, run_id: UUID, status: str, summary: dict[str, Any] | None = None) -> None:
@@ -180,6 +185,36 @@ class Ledger:
             ).format(self.runs_table),
             [status, Jsonb(summary) if summary is not None else None, run_id],
         )
+
+    def counted(self, session: Session, run_id: UUID) -> dict[str, Any]:
+        """What a run wrote by its log: batches, succeeded, failed, bytes, other_columns_changed, rows by group."""
+        with session.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(
+                sql.SQL(
+                    """
+                    with log as (select * from {} where run_id = %(run)s)
+
+                    select
+                        (select count(*) from log) as batches,
+                        (select coalesce(sum(records_succeeded), 0)::bigint from log) as succeeded,
+                        (select coalesce(sum(records_failed), 0)::bigint from log) as failed,
+                        (select coalesce(sum((details ->> 'bytes')::bigint), 0)::bigint from log) as bytes,
+                        (select coalesce(sum((details ->> 'other_columns_changed')::bigint), 0)::bigint from log)
+                            as other_columns_changed,
+                        (
+                            select coalesce(jsonb_object_agg(g.key, g.n), '{{}}')
+                            from (
+                                select e.key, sum(e.value::bigint) as n
+                                from log cross join lateral jsonb_each_text(details -> 'groups') as e
+                                group by e.key
+                            ) as g
+                        ) as groups
+                    """
+                ).format(self.log_table),
+                {"run": run_id},
+            ).fetchone()
+        assert found is not None
+        return found
 
     def request(self, session: Session, run_id: UUID, control: str, by: UUID | None = None) -> None:
         """Ask a run that is going on to "pause", to "run" on, or to "cancel" (see `control.Gate`).
@@ -285,6 +320,11 @@ class Ledger:
             rows = cursor.execute(
                 sql.SQL(
                     """
+                    with runs as (
+                        -- An older tool's table lacks the number until the next run upgrades it.
+                        select r.*, coalesce((to_jsonb(r) ->> 'number')::bigint, 0) as place from {runs} as r
+                    )
+
                     select
                         r.run_id, r.command, r.migration_type, r.kind, r.status, r.rolls_back, r.started_at, r.ended_at,
                         r.performed_by, r.contract_version, r.models_checksum, r.settings, r.summary, r.backend_pid,
@@ -296,13 +336,14 @@ class Ledger:
                         l.batches, l.processed, l.succeeded, l.failed,
                         not exists (
                             select 1
-                            from {runs} as n
+                            from runs as n
                             where
-                                n.status = 'running' and n.kind <> 'dry_run' and n.started_at > r.started_at
+                                n.status = 'running' and n.kind <> 'dry_run'
+                                and (n.place, n.started_at) > (r.place, r.started_at)
                                 and (n.settings -> 'target') - 'model' - 'key'
                                 = (r.settings -> 'target') - 'model' - 'key'
                         ) as newest
-                    from {runs} as r
+                    from runs as r
                     cross join lateral (
                         select
                             count(*) as batches,
@@ -315,7 +356,7 @@ class Ledger:
                     where
                         (%(run)s::text is null or starts_with(r.run_id::text, %(run)s))
                         and (%(type)s::text is null or r.migration_type = %(type)s)
-                    order by r.started_at desc, r.run_id desc
+                    order by r.place desc, r.started_at desc, r.run_id desc
                     limit %(limit)s
                     """
                 ).format(runs=self.runs_table, log=self.log_table),

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from scripts import locks
+from scripts import locks, row_security
 from scripts.connection import Session, transaction
 from scripts.errors import UserError
 
@@ -57,6 +57,8 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("controlled_by", "uuid"),
         ("waiting_for", "text"),
         ("waiting_since", "timestamptz"),
+        # The order of the runs, which a clock that was set back does not change.
+        ("number", "bigint generated always as identity"),
     ),
     "migration_undo": (
         ("log_id", "uuid primary key"),
@@ -119,8 +121,12 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 _INDEXES = (
     # (table, index, definition after "on <table>")
-    ("migration_runs", "migration_runs_started_at_idx", "(started_at desc)"),
+    ("migration_runs", "migration_runs_number_idx", "(number desc)"),
     ("migration_undo", "migration_undo_run_id_idx", "(run_id)"),
+)
+_LOG_INDEXES = (
+    ("migration_log_type_started_at_idx", "(migration_type, started_at desc)"),
+    ("migration_log_run_id_idx", "(run_id)"),
 )
 # Random bytes do not compress: storing them as they are saves the attempt in every batch.
 _EXTERNAL = ("row_ids", "written", "fingerprints")
@@ -128,6 +134,8 @@ _EXTERNAL = ("row_ids", "written", "fingerprints")
 _ENSURE_LOCK = (locks.NAMESPACE + 1) << 32
 _CLOSED_ROLES = ("anon", "authenticated")
 _POLICY_PREFIX = "migration_log_admin"
+#: How the policies of `migrate runner` begin; only the table's owner can have made one.
+RUNNER_POLICY = "migration_runner_"
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,14 @@ class _Step:
     statement: sql.Composed
     what: str
     reverse: str | None = None
+
+
+def log_statements(session: Session, schema: str, source_schema: str) -> list[tuple[str, str | None]]:
+    """The statements that make migration_log or bring it up to date, in order, each with the one that takes it back.
+
+    For its owner to run before a role works that may only read it and add rows to it. None when all is in place.
+    """
+    return _Upgrade(schema, source_schema).log_statements(session)
 
 
 def ensure(session: Session, schema: str, source_schema: str) -> list[str]:
@@ -346,16 +362,7 @@ class _Upgrade:
             """,
             [schema, table, definition],
         ).fetchone()
-        if found:
-            return []
-        return [
-            _Step(
-                sql.SQL("create index if not exists {} on {} {}").format(
-                    sql.Identifier(index), sql.Identifier(schema, table), _definition(definition)
-                ),
-                f"create index {index}",
-            )
-        ]
+        return [] if found else [_index_step(schema, table, index, definition)]
 
     def _log_steps(self, session: Session) -> list[_Step]:
         schema, table = self.source_schema, "migration_log"
@@ -388,11 +395,28 @@ class _Upgrade:
                     )
                 )
         if {"migration_type", "started_at", "run_id"} <= state.columns.keys():
-            steps += self._index_steps(
-                session, schema, table, "migration_log_type_started_at_idx", "(migration_type, started_at desc)"
-            )
-            steps += self._index_steps(session, schema, table, "migration_log_run_id_idx", "(run_id)")
+            for index, definition in _LOG_INDEXES:
+                steps += self._index_steps(session, schema, table, index, definition)
         return steps + self._policy_steps(session, name, state)
+
+    def log_statements(self, session: Session) -> list[tuple[str, str | None]]:
+        schema, table = self.source_schema, "migration_log"
+        name = sql.Identifier(schema, table)
+        state = _table(session, schema, table)
+        if state is None:
+            steps = self._table_steps(session, schema, table, _LOG)
+            # What default privileges will give away is not known before it is there.
+            roles = session.execute(
+                "select rolname::text from pg_roles where rolname = any(%s)", [list(_CLOSED_ROLES)]
+            ).fetchall()
+            grants = {role: {"ALL"} for role in ("public", *(row[0] for row in roles))}
+            steps += [_index_step(schema, table, index, definition) for index, definition in _LOG_INDEXES]
+            steps += self._policy_steps(session, name, _Table("r", True, {}, grants))
+        else:
+            steps = self._log_steps(session)
+            if not {"migration_type", "started_at", "run_id"} <= state.columns.keys():
+                steps += [_index_step(schema, table, index, definition) for index, definition in _LOG_INDEXES]
+        return [(step.statement.as_string(session), step.reverse) for step in steps]
 
     def _policy_steps(self, session: Session, name: sql.Identifier, state: _Table) -> list[_Step]:
         """Who but the owner may read and add log rows: administrators, found as section 8 of the contract says."""
@@ -436,7 +460,7 @@ class _Upgrade:
                         f"replace policy {policy['name']}",
                     )
                 )
-            elif policy["permissive"]:
+            elif policy["permissive"] and not policy["name"].startswith(RUNNER_POLICY):
                 # Policies add up: any other one would let somebody in who is no administrator.
                 steps.append(
                     _Step(
@@ -465,24 +489,18 @@ class _Upgrade:
 
     def _administrators(self, session: Session) -> tuple[str | None, sql.Composable]:
         """The role that the policies are for and their condition; no role when only the owner may read."""
-        here = session.execute(
-            """
-            select
-                to_regprocedure('auth.uid()') is not null
-                and exists (select 1 from pg_roles as r where r.rolname = 'authenticated'),
-                exists (select 1 from pg_roles as r where r.rolname = 'migration_admin')
-            """
-        ).fetchone()
-        assert here is not None
-        if here[0]:
+        roles = {
+            row[0]
+            for row in session.execute(
+                "select rolname::text from pg_roles where rolname in ('authenticated', 'migration_admin')"
+            ).fetchall()
+        }
+        if "authenticated" in roles and _function(session, "auth", "uid", "", "uuid"):
             for schema in dict.fromkeys((self.source_schema, "public")):
-                function = sql.Identifier(schema, "is_admin")
-                found = session.execute(
-                    "select 1 from pg_proc where oid = to_regprocedure(%s) and prorettype = 'boolean'::regtype",
-                    [f"{function.as_string(session)}(uuid)"],
-                ).fetchone()
-                if found:
-                    return "authenticated", sql.SQL("(select {}((select auth.uid())))").format(function)
+                if _function(session, schema, "is_admin", "uuid", "boolean"):
+                    return "authenticated", sql.SQL("(select {}((select auth.uid())))").format(
+                        sql.Identifier(schema, "is_admin")
+                    )
             for schema in dict.fromkeys((self.source_schema, "public")):
                 state = _table(session, schema, "user_roles")
                 if state and {"user_id", "role"} <= state.columns.keys():
@@ -490,7 +508,7 @@ class _Upgrade:
                         "exists (select 1 from {} as r where r.user_id = (select auth.uid()) "
                         "and r.role::text in ('admin', 'superadmin'))"
                     ).format(sql.Identifier(schema, "user_roles"))
-        if here[1]:
+        if "migration_admin" in roles:
             return "migration_admin", sql.SQL("true")
         return None, sql.SQL("false")
 
@@ -505,29 +523,40 @@ class _Upgrade:
                 select
                     has_schema_privilege(%(schema)s, 'usage'),
                     has_table_privilege(%(name)s, 'select') and has_table_privilege(%(name)s, 'insert')
-                    and has_table_privilege(%(name)s, 'update'),
-                    row_security_active(%(name)s),
+                    and (has_table_privilege(%(name)s, 'update') or not %(updated)s),
                     (select pg_get_userbyid(c.relowner) from pg_class as c where c.oid = to_regclass(%(name)s))
                 """,
-                {"schema": schema, "name": name},
+                {"schema": schema, "name": name, "updated": table != "migration_log"},
             ).fetchone()
             assert row is not None
-            usage, privileges, filtered, owner = row
+            usage, privileges, owner = row
             if not usage:
                 raise UserError(
                     f"Role {who} may not use schema {schema}. "
                     f"Let its owner run `grant usage on schema {schema} to {who};`."
                 )
             if not privileges:
-                raise UserError(
-                    f"Role {who} may not write {name}. Let its owner run "
-                    f"`grant select, insert, update on {name} to {who};` and `grant {owner} to {who};`."
+                # The log is only added to; the tool's own tables are its to alter.
+                rights = (
+                    f"`grant select, insert on {name} to {who};` (or what `migrate runner` prints)"
+                    if table == "migration_log"
+                    else f"`grant select, insert, update on {name} to {who};` and `grant {owner} to {who};`"
                 )
-            if filtered:
+                raise UserError(f"Role {who} may not write {name}. Let its owner run {rights}.")
+            if row_security.hidden(session, [(schema, table)]):
                 raise UserError(
                     f"Row level security on {name} would hide rows from role {who}. Use its owner {owner}, or let an "
                     f"administrator run `grant {owner} to {who};` or `alter role {who} bypassrls;`."
                 )
+
+
+def _index_step(schema: str, table: str, index: str, definition: str) -> _Step:
+    return _Step(
+        sql.SQL("create index if not exists {} on {} {}").format(
+            sql.Identifier(index), sql.Identifier(schema, table), _definition(definition)
+        ),
+        f"create index {index}",
+    )
 
 
 # ---------- the catalog
@@ -595,6 +624,22 @@ def _acl(session: Session, schema: str, table: str | None = None) -> dict[str, s
     for grantee, privilege in rows:
         grants.setdefault(grantee, set()).add(privilege)
     return grants
+
+
+def _function(session: Session, schema: str, name: str, arguments: str, returns: str) -> bool:
+    """Whether there is such a function. Asked of the catalog: naming its schema takes the right to use it."""
+    found = session.execute(
+        """
+        select 1
+        from pg_catalog.pg_proc as p
+        inner join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+        where
+            n.nspname = %s and p.proname = %s and p.prorettype = %s::regtype
+            and p.proargtypes::text = coalesce(to_regtype(nullif(%s, ''))::oid::text, '')
+        """,
+        [schema, name, returns, arguments],
+    ).fetchone()
+    return found is not None
 
 
 def _policies(session: Session, schema: str, table: str) -> list[dict[str, Any]]:

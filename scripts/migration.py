@@ -162,6 +162,10 @@ class Writing(Migration):
             with transaction(session):
                 # Waits for the disk once, for all batches.
                 session.execute("set local synchronous_commit = on")
+                if tally.retries:
+                    # A server that crashed may have lost batches that were counted, and written again.
+                    for name, value in self.ledger.counted(session, run_id).items():
+                        setattr(tally, name, Counter(value) if name == "groups" else value)
                 self.ledger.close_run(session, run_id, status, result.as_json())
 
         with suppress(psycopg.Error, UserError):

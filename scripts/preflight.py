@@ -10,7 +10,7 @@ from typing import Any, LiteralString
 
 from psycopg.rows import dict_row
 
-from scripts import batches, faults, fingerprint
+from scripts import batches, faults, fingerprint, row_security
 from scripts.batch_statement import Plan
 from scripts.batches import Leaf
 from scripts.connection import Session
@@ -40,7 +40,6 @@ select
     c.relreplident::text as identity,
     coalesce('autovacuum_enabled=false' = any(c.reloptions) or 'autovacuum_enabled=off' = any(c.reloptions), false)
         as vacuum_off,
-    pg_catalog.row_security_active(c.oid) as filtered,
     exists (
         select 1 from pg_catalog.pg_index as i
         where
@@ -233,11 +232,11 @@ def _check_table(session: Session, target: Target) -> dict[str, Any]:
         )
     if table["kind"] not in ("r", "p"):
         raise UserError(f"{name} is no table (kind {table['kind']!r}), so its rows cannot be written in place.")
-    if table["filtered"]:
+    if row_security.hidden(session, [(target.schema, target.table)]):
         raise UserError(
             f"Row level security hides rows of {name} from role {table['role']}: it would see and write only part of "
             f"them. Connect as its owner {table['owner']}, or let an administrator run "
-            f"`alter role {table['role']} bypassrls;`."
+            f"`alter role {table['role']} bypassrls;` or what `migrate runner` prints."
         )
     if table["has_rule"]:
         raise UserError(

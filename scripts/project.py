@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 from psycopg import sql
 
-from scripts import locks
+from scripts import locks, row_security
 from scripts.connection import Session, connect, environment, explained, schema_grant
 from scripts.errors import RunInProgress, UserError
 from scripts.ledger import Ledger
@@ -130,6 +130,15 @@ class Target:
         return replace(self, pending_sql=f"{self.pending_sql} and {self.refresh.older_sql}")
 
 
+@dataclass(frozen=True)
+class Source:
+    """A table of the product that models or tests read; `columns` are the ones they read, none for all of them."""
+
+    schema: str
+    table: str
+    columns: tuple[str, ...] = ()
+
+
 # ---------- what others call
 
 
@@ -147,6 +156,20 @@ def target(database: Database, command: str) -> Target:
             f"(there are: {', '.join(sorted(found)) or 'none'})."
         )
     return found[command]
+
+
+def sources(database: Database) -> list[Source]:
+    """The product's tables that the project reads, by name, whether or not this database has them."""
+    parsed = manifest(database)
+    read = [
+        node
+        for name, node in parsed["sources"].items()
+        if any(not child.startswith("analysis.") for child in parsed["child_map"].get(name, ()))
+    ]
+    return sorted(
+        (Source(node["schema"], node["identifier"], tuple(node["columns"])) for node in read),
+        key=lambda source: (source.schema, source.table),
+    )
 
 
 def manifest(database: Database) -> Manifest:
@@ -264,7 +287,7 @@ def build_missing(database: Database, names: Sequence[str]) -> list[str]:
     Raises RunInProgress while a run is active, UserError when dbt fails. Tests are `dbt build`'s work.
     """
     with connect(database, application_name="migrate build") as session:
-        there = {name for _, name, _ in _relations(session, [(database.schema, name) for name in names])}
+        there = {name for _, name in _relations(session, [(database.schema, name) for name in names])}
     missing = [name for name in names if name not in there]
     if missing:
         build(
@@ -469,7 +492,10 @@ def _remedy(reason: str, database: Database) -> str:
     if "statement timeout" in reason:
         return " Raise MIGRATION_STATEMENT_TIMEOUT."
     if "row-level security" in reason:
-        return " The role would see only part of the rows: connect as their owner or as a role with BYPASSRLS."
+        return (
+            " The role would see only part of the rows: connect as their owner or as a role with BYPASSRLS, or let the "
+            "owner run what `migrate runner` prints."
+        )
     if "read-only transaction" in reason:
         return (
             " The connection is read-only (a standby, or default_transaction_read_only is on): connect to the primary "
@@ -604,12 +630,12 @@ def _descendants(parsed: Manifest, names: Iterable[str]) -> set[str]:
 def _existing(parsed: Manifest, session: Session) -> set[str]:
     """The nodes whose relation is in the database."""
     nodes = {name: (node["schema"], node["alias"]) for name, node in parsed["nodes"].items() if _is_built(node)}
-    there = {(schema, relation) for schema, relation, _ in _relations(session, nodes.values())}
+    there = _relations(session, nodes.values())
     return {name for name, relation in nodes.items() if relation in there}
 
 
-def _relations(session: Session, names: Iterable[tuple[str, str]]) -> list[tuple[str, str, bool]]:
-    """Those of the relations (schema, name) that exist, and whether row level security hides rows of them.
+def _relations(session: Session, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of the relations (schema, name) that exist.
 
     Asked of the catalog by name: to_regclass fails where the role may not use the schema.
     """
@@ -617,15 +643,14 @@ def _relations(session: Session, names: Iterable[tuple[str, str]]) -> list[tuple
     with session.cursor() as cursor:
         cursor.execute(
             """
-            select n.nspname::text, c.relname::text, row_security_active(c.oid)
+            select n.nspname::text, c.relname::text
             from unnest(%s::text[], %s::text[]) as t (schema_name, relation_name)
             inner join pg_namespace as n on t.schema_name = n.nspname
             inner join pg_class as c on n.oid = c.relnamespace and t.relation_name = c.relname
-            order by 1, 2
             """,
             ([schema for schema, _ in wanted], [name for _, name in wanted]),
         )
-        return [(row[0], row[1], row[2]) for row in cursor.fetchall()]
+        return {(row[0], row[1]) for row in cursor.fetchall()}
 
 
 def _checksum(parsed: Manifest, nodes: set[str], session: Session) -> str:
@@ -729,11 +754,12 @@ def _refuse_hidden_rows(session: Session, parsed: Manifest, database: Database) 
     if not session.transaction_pooling:
         return
     tables = [(source["schema"], source["identifier"]) for source in parsed["sources"].values()]
-    hidden = [f"{schema}.{table}" for schema, table, active in _relations(session, tables) if active]
+    hidden = [".".join(name) for name in row_security.hidden(session, tables)]
     if hidden:
         raise UserError(
             f"Row level security hides rows of {', '.join(hidden)} from this role. Connect to {database.label} as the "
-            f"owner of the tables or as a role with BYPASSRLS (set in {database.origin})."
+            f"owner of the tables or as a role with BYPASSRLS (set in {database.origin}), or let the owner run what "
+            "`migrate runner` prints."
         )
 
 

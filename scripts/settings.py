@@ -30,6 +30,8 @@ SOCKET_VARIABLE = "MIGRATION_SOCKET_DIR"  # a profile that asks for it means the
 
 # Kept to what needs no quotes anywhere: the name goes into dbt, SQL and file names.
 _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# What may not be in the name of a schema or table: dbt puts it between double quotes, some of it in a function's body.
+_NO_NAME = re.compile(r'["$\\\x00-\x1f\x7f]')
 _DURATION = re.compile(r"[0-9]{1,9}\s*(us|ms|s|min|h|d)?")
 _KEYWORD_STRING = re.compile(r"\s*[a-z_]+\s*=")
 
@@ -111,13 +113,29 @@ def dbt_vars() -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise UserError("MIGRATION_VARS must be a YAML or JSON mapping, for instance `{source_schema: app}`.")
-    return {str(name): value for name, value in found.items()}
+    return checked_names({str(name): value for name, value in found.items()}, "MIGRATION_VARS")
+
+
+def checked_names(given: dict[str, Any], origin: str) -> dict[str, Any]:
+    """The vars, once those that name a schema or table are known to be names: dbt puts them between double quotes.
+
+    Raises UserError for a name that would end the quotes, or that PostgreSQL would cut off.
+    """
+    for var, value in given.items():
+        if var != "source_schema" and not var.endswith("_table"):
+            continue
+        if not isinstance(value, str) or not 0 < len(value.encode()) < 64 or _NO_NAME.search(value):
+            raise UserError(
+                f"The var {var} in {origin} must be a name of 1 to 63 bytes, without double quotes, dollar signs, "
+                "backslashes and control characters."
+            )
+    return given
 
 
 def source_schema() -> str:
     """The schema of the product's tables: dbt's var `source_schema`."""
-    project = _read_yaml(project_dir() / PROJECT_FILE)
-    return str(dbt_vars().get("source_schema") or (project.get("vars") or {}).get("source_schema") or "public")
+    project = checked_names(_read_yaml(project_dir() / PROJECT_FILE).get("vars") or {}, PROJECT_FILE)
+    return str(dbt_vars().get("source_schema") or project.get("source_schema") or "public")
 
 
 def _database(conninfo: str, *, origin: str, label: str, schema: str | None = None, **more: Any) -> Database:

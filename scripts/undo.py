@@ -194,15 +194,20 @@ def _refuse_second_time(session: Session, ledger: Ledger, run: Run) -> None:
     later = session.execute(
         sql.SQL(
             """
+            with runs as (
+                -- An older tool's table lacks the number until the next run upgrades it.
+                select r.*, coalesce((to_jsonb(r) ->> 'number')::bigint, 0) as place from {runs} as r
+            )
+
             select b.run_id, a.run_id
-            from {runs} as b
-            inner join {runs} as a on a.started_at > b.started_at
+            from runs as b
+            inner join runs as a on (a.place, a.started_at) > (b.place, b.started_at)
             where
                 b.kind = 'rollback' and b.rolls_back = %(run)s and b.status = 'done'
                 and not coalesce((b.settings ->> 'one_batch')::boolean, false)
                 and a.kind = 'apply'
                 and (a.settings -> 'target') - 'model' - 'key' = (b.settings -> 'target') - 'model' - 'key'
-            order by a.started_at desc
+            order by a.place desc, a.started_at desc
             limit 1
             """
         ).format(runs=ledger.runs_table),
@@ -339,11 +344,10 @@ def _execute(session: Session, statement: sql.Composed, batch: Batch, first: int
 
 
 def _prepare(session: Session) -> None:
-    # A crash may lose the last batches, whole; a second rollback finds them. Closing the run waits for the disk.
+    # Each batch waits for the disk: there is no second pass that would find what a crash of the server lost.
     session.settings = {
         **session.settings,
         **automatic_sql.OFF,  # what is restored must stay
-        "synchronous_commit": "off",
         "max_parallel_workers_per_gather": "0",
         "idle_session_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
@@ -425,9 +429,7 @@ class _Rollback:
 
     def _close(self, status: str, total: Outcome) -> None:
         def close(session: Session) -> None:
-            with transaction(session):
-                session.execute("set local synchronous_commit = on")
-                self._ledger.close_run(session, self._run_id, status, {**total.as_json(), "waits": self._gate.waits})
+            self._ledger.close_run(session, self._run_id, status, {**total.as_json(), "waits": self._gate.waits})
 
         # When the connection is gone for good the run shows as crashed, and its log rows tell what it did.
         with suppress(psycopg.Error, UserError):

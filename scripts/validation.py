@@ -342,7 +342,10 @@ def _may_be_given_up(pairs: list[tuple[Expect, dict[str, Any]]]) -> bool:
 def _not_evaluated(suite: Suite, expectation: Expect, raised: str) -> UserError:
     reason = _first_line(raised)
     if "row-level security" in reason:
-        remedy = "The role would see only part of the rows: connect as their owner or as a role with BYPASSRLS."
+        remedy = (
+            "The role would see only part of the rows: connect as their owner or as a role with BYPASSRLS, or let the "
+            "owner run what `migrate runner` prints."
+        )
     elif "statement timeout" in reason:
         remedy = "Raise MIGRATION_STATEMENT_TIMEOUT."
     elif "lock timeout" in reason:

@@ -15,3 +15,19 @@
         {{ sql }}
     );
 {%- endmacro %}
+
+
+{#-
+    Purpose: ask for a query's columns without its rows.
+    Input:   the query and its header, as dbt's own macro takes them.
+    Output:  a query; overrides dbt's macro of the same name by dispatch. dbt adds `where false`, and of a subquery that
+             the planner throws away whole the server checks the rights on everything in it, tables in the product's own
+             policies included. A role whose own policies show it every row needs no right on those.
+-#}
+{% macro postgres__get_empty_subquery_sql(select_sql, select_sql_header=none) -%}
+    {{ select_sql_header if select_sql_header is not none }}
+    select * from (
+        {{ select_sql }}
+    ) as empty
+    limit 0
+{%- endmacro %}

@@ -67,7 +67,7 @@ begin
     if
         to_regclass('{{ schema }}.migration_undo') is null
         or to_regclass('{{ schema }}.automatic_written') is null
-        or to_regclass('{{ log_schema }}.migration_log') is null
+        or to_regclass('{{ log_schema | replace("'", "''") }}.migration_log') is null
     then
         return;
     end if;

@@ -23,7 +23,7 @@ judged as (
     left join lateral (
         select written_values.written
         from written_values
-        where written_values.target = '{{ events.schema }}.{{ events.identifier }}.canonical_event'
+        where written_values.target = '{{ (events.schema ~ "." ~ events.identifier) | replace("'", "''") }}.canonical_event'
             and written_values.row_key = canonical_events.event_id::text
         order by written_values.row_key
         limit 1

@@ -1,9 +1,6 @@
 with source as (
-    select * from {{ source_or_empty(source('product', 'integration_connectors')) }}
-),
-
-renamed as (
     select
+        -- By name: a role that may read only these columns can build it.
         {{ source_columns(source('product', 'integration_connectors'), {
             'id': 'uuid',
             'website_id': 'uuid',
@@ -15,14 +12,14 @@ renamed as (
             'integration_type': 'provider_as_stored',
             'name': 'connector_name',
         }) }}
-    from source
+    from {{ source_or_empty(source('product', 'integration_connectors')) }}
 ),
 
 with_provider as (
     select
         *,
         {{ provider_word('provider_as_stored') }} as provider
-    from renamed
+    from source
 )
 
 select * from with_provider

@@ -1,9 +1,6 @@
 with source as (
-    select * from {{ source_or_empty(source('product', 'integrations')) }}
-),
-
-renamed as (
     select
+        -- By name: a role that may not read `credentials` can build it.
         {{ source_columns(source('product', 'integrations'), {
             'id': 'uuid',
             'user_id': 'uuid',
@@ -12,9 +9,15 @@ renamed as (
             'name': 'text',
             'is_active': 'boolean',
             'created_at': 'timestamptz',
-        }, rename={'id': 'integration_id', 'provider': 'provider_as_stored', 'name': 'integration_name'}) }},
-        {{ provider_word('provider' if 'provider' in existing_columns(source('product', 'integrations')) else 'null::text') }} as provider
+        }, rename={'id': 'integration_id', 'provider': 'provider_as_stored', 'name': 'integration_name'}) }}
+    from {{ source_or_empty(source('product', 'integrations')) }}
+),
+
+with_provider as (
+    select
+        *,
+        {{ provider_word('provider_as_stored') }} as provider
     from source
 )
 
-select * from renamed
+select * from with_provider

@@ -11,9 +11,9 @@ hidden as (
     select
         name,
         'Row level security hides rows of this table from ' || current_user || '. Connect as the table''s owner, or: '
-        || 'alter role ' || quote_ident(current_user) || ' bypassrls' as remedy
+        || 'alter role ' || quote_ident(current_user) || ' bypassrls; or what `migrate runner` prints' as remedy
     from tables
-    where row_security_active(to_regclass(name))
+    where {{ hides_rows('name') }}
 )
 
 select * from hidden

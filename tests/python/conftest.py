@@ -10,23 +10,44 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-import oldest_server
+import pooler
 import psutil
 import psycopg
 import pytest
+import servers
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from scripts import demo, embedded, locks, project, settings
 from scripts.cli import app
-from scripts.connection import connect
+from scripts.connection import OLDEST_VERSION, connect
 from scripts.ledger import Ledger
 from scripts.paths import project_dir
 from scripts.settings import Database
 
 DEMO_EVENTS = 400
 STATE_PREFIX = "migrate-test-"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what could not be tested on this machine: a skip is easily overlooked."""
+    lacking = []
+    if OLDEST_VERSION not in servers.programs():
+        lacking.append(
+            f"PostgreSQL {OLDEST_VERSION}, the oldest that is supported, is not installed: NOTHING was tested on it. "
+            f"Install Debian's postgresql-{OLDEST_VERSION}, or name its folder of programs in {servers.VARIABLE}."
+        )
+    if pooler.BINARY is None:
+        lacking.append("pgbouncer is not installed: a small pooler of the tests' own stood in for it.")
+    if shutil.which("chromium") is None:
+        lacking.append("chromium is not installed: nobody looked at the pages.")
+    if os.geteuid() != 0:
+        lacking.append("A full disk of the server: mounting a small one takes root.")
+    if lacking:
+        terminalreporter.section("NOT TESTED HERE", red=True, bold=True)
+        for line in lacking:
+            terminalreporter.line(line, red=True)
 
 
 class Cli(Protocol):
@@ -65,11 +86,10 @@ def server(own_state: Path) -> str:
 @pytest.fixture(scope="session")
 def oldest(own_state: Path) -> Iterator[str]:
     """A connection string to a server of the oldest PostgreSQL that is supported; skips where it is not installed."""
-    programs = oldest_server.binaries()
-    if programs is None:
-        pytest.skip("the oldest supported PostgreSQL is not installed here")
-    with oldest_server.running(programs) as conninfo:
-        yield conninfo
+    if OLDEST_VERSION not in servers.programs():
+        pytest.skip(f"PostgreSQL {OLDEST_VERSION} is not installed here")
+    with servers.private(OLDEST_VERSION) as server:
+        yield server.conninfo
 
 
 @pytest.fixture(scope="session", params=["embedded", "oldest"])
@@ -77,6 +97,21 @@ def any_server(request: pytest.FixtureRequest) -> str:
     """The embedded server, then the oldest supported one."""
     found: str = request.getfixturevalue("server" if request.param == "embedded" else "oldest")
     return found
+
+
+@pytest.fixture(scope="session", params=servers.SUPPORTED)
+def each_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server of every supported version that is installed, for the few tests that need no more than one of each."""
+    version: int = request.param
+    if version == embedded.VERSION:
+        yield request.getfixturevalue("server")
+    elif version == OLDEST_VERSION:
+        yield request.getfixturevalue("oldest")
+    elif version in servers.programs():
+        with servers.private(version) as made:
+            yield made.conninfo
+    else:
+        pytest.skip(f"PostgreSQL {version} is not installed here")
 
 
 @pytest.fixture(scope="session")

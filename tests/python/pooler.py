@@ -6,6 +6,7 @@ It speaks just enough of PostgreSQL's protocol for the tool's own clients: simpl
 from __future__ import annotations
 
 import queue
+import shutil
 import socket
 import struct
 import tempfile
@@ -18,6 +19,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 PORT = 6432
+#: The real thing, where it is installed.
+BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 _SSL_REQUEST, _GSS_REQUEST, _CANCEL_REQUEST = 80877103, 80877104, 80877102
 
 

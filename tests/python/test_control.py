@@ -13,8 +13,18 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Cli
-from test_writeback_faults import ROWS, SLOW, start, wait_for_batches
-from writeback_world import MODEL_SCHEMA, World, apply, check_books, create, pending, query
+from writeback_world import (
+    MODEL_SCHEMA,
+    SLOW,
+    World,
+    apply,
+    check_books,
+    create,
+    pending,
+    query,
+    start,
+    wait_for_batches,
+)
 
 from scripts.connection import connect
 from scripts.errors import UserError
@@ -22,6 +32,7 @@ from scripts.ledger import Ledger
 from scripts.paths import project_dir
 from scripts.settings import Database
 
+ROWS = 3_000
 LEDGER = Ledger(MODEL_SCHEMA, "shop")
 SHOP = "{source_schema: shop}"
 # Slow enough for a person to say something meanwhile.

@@ -10,21 +10,20 @@ import json
 import re
 import unicodedata
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-import oldest_server
 import psycopg
 import pytest
+from conftest import create_database, drop_database, on
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from scripts import project
-from scripts import settings as tool_settings
 from scripts.demo import shapes
 from scripts.demo.values import dumps
 from scripts.paths import project_dir
@@ -197,17 +196,12 @@ def hostile_rows(draw: st.DrawFn) -> Row:
 # ---------- the servers
 
 
-@pytest.fixture(scope="module", params=["newest", "oldest"])
-def built(request: pytest.FixtureRequest, make_database: Callable[[], Database]) -> Iterator[Database]:
+@pytest.fixture(scope="module")
+def built(any_server: str) -> Iterator[Database]:
     """A database with an empty table of events whose words are plain text, and the models of `migrate events`."""
-    if request.param == "newest":
-        yield prepared(make_database())
-        return
-    programs = oldest_server.binaries()
-    if programs is None:
-        pytest.skip("no binaries of the oldest supported PostgreSQL here")
-    with oldest_server.running(programs) as server:
-        yield prepared(tool_settings.from_url(server, origin="the test"))
+    name = create_database(any_server)
+    yield prepared(on(any_server, name))
+    drop_database(any_server, name)
 
 
 def prepared(database: Database) -> Database:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import psycopg
 import pytest
+from conftest import Cli
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
-from scripts import settings
+from scripts import demo, settings
 from scripts.cli import app
 from scripts.errors import UserError
+from scripts.settings import Database
 
 SECRET = "p4ss-w0rd-of-the-t3st"
 
@@ -241,3 +246,34 @@ def test_vars_that_are_no_mapping_are_refused(text: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("DATABASE_URL", "postgresql:///shop")
     monkeypatch.setenv("MIGRATION_VARS", text)
     assert "MIGRATION_VARS" in refusal()
+
+
+@pytest.mark.parametrize("name", ['x"; drop table events; --', "a\\b", "$body$", "a\nb", "", "x" * 64, 7])
+@pytest.mark.parametrize("var", ["source_schema", "events_table"])
+def test_a_var_that_is_no_name_is_refused(name: object, var: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql:///shop")
+    monkeypatch.setenv("MIGRATION_VARS", json.dumps({var: name}))
+    assert f"The var {var} in MIGRATION_VARS" in refusal()
+
+
+def test_names_that_look_like_sql_are_names(database: Database, cli: Cli) -> None:
+    """The whole path where schema and table are named so that every place that forgets a quote breaks."""
+    schema, table = "it's; drop schema public; --", "e {v} %s '; select '"
+    demo.create(database, 30, 1)
+    given = json.dumps({"source_schema": schema, "events_table": table})
+    with psycopg.connect(database.conninfo, autocommit=True) as session:
+        session.execute(sql.SQL("alter schema public rename to {}").format(sql.Identifier(schema)))
+        session.execute(
+            sql.SQL("alter table {} rename to {}").format(sql.Identifier(schema, "events"), sql.Identifier(table))
+        )
+        session.execute("create schema public")
+    done = cli("events", "--apply", "--yes", "--json", database=database, MIGRATION_VARS=given)
+    run_id = json.loads(done.stdout)["run_id"]
+    for arguments in (
+        ("status",), ("verify", run_id), ("backup",), ("log",), ("runner",), ("rollback", run_id, "--apply", "--yes"),
+        ("teardown", "--yes"),
+    ):  # fmt: skip
+        cli(*arguments, database=database, MIGRATION_VARS=given)
+    with psycopg.connect(database.conninfo) as session:
+        there = session.execute("select count(*) from pg_namespace where nspname in ('public', %s)", [schema])
+        assert there.fetchone() == (2,)

@@ -11,7 +11,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from test_writeback_faults import start, statuses, wait_for_batches
 from writeback_world import (
     Notes,
     World,
@@ -21,6 +20,9 @@ from writeback_world import (
     opened,
     pending,
     query,
+    start,
+    statuses,
+    wait_for_batches,
 )
 
 from scripts import batches, run_lock

@@ -4,63 +4,28 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
 from writeback_world import (
     MODEL_SCHEMA,
-    World,
+    SLOW,
     apply,
-    as_json,
     check_books,
     create,
     opened,
     pending,
     query,
+    start,
+    statuses,
     table,
+    wait_for_batches,
 )
 
-from scripts.connection import connect
-from scripts.ledger import Ledger
 from scripts.settings import Database
 
 ROWS = 3_000
-# Slow enough that a signal finds the run at work.
-SLOW = World(value="case when pg_sleep(0.0003) is not null then e.body end")
-
-
-def start(database: Database, world: World, workers: int = 1) -> subprocess.Popen[str]:
-    """A run in a process of its own, which has begun to write."""
-    process = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("writeback_world.py")), make_conninfo(database.conninfo),
-         as_json(world), "50", str(workers)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
-    )  # fmt: skip
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line == "ready\n", process.communicate()[1]
-    return process
-
-
-def statuses(database: Database) -> list[str]:
-    """How the runs stand, newest first."""
-    with connect(database) as session:
-        return [run.status for run in Ledger(MODEL_SCHEMA, "shop").runs(session)]
-
-
-def wait_for_batches(database: Database, count: int) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if query(database, "select count(*) from shop.migration_log where kind = 'apply'")[0][0] >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the run does not come on")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -16,15 +16,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from pooler import pooled
+from pooler import BINARY, pooled
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from writeback_world import MODEL_SCHEMA, Notes, World, apply, check_books, create, opened, pending, query
 
 from scripts import writeback
 from scripts.errors import RunInProgress, UserError
 from scripts.settings import Database
-
-BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 # Slow enough that something can happen meanwhile.
 SLOW = World(value="case when pg_sleep(0.0004) is not null then e.body end")

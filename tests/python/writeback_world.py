@@ -7,19 +7,24 @@ the tests that send real signals to a real process.
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from scripts import interrupts, run_lock, settings, writeback
 from scripts.connection import connect
 from scripts.errors import UserError
 from scripts.interrupts import StopRequest
+from scripts.ledger import Ledger
 from scripts.migration import Result, Writing
 from scripts.pace import Pace
 from scripts.patience import PatientSession
@@ -60,6 +65,10 @@ class World:
             previous="stored_value", pending_flag="is_pending", location="row_location", table_oid="row_table",
             group_by="kind", pending_sql=pending, complete=self.complete, batch_size=100, contract_version="1",
         )  # fmt: skip
+
+
+# Slow enough that a signal finds the run at work.
+SLOW = World(value="case when pg_sleep(0.0003) is not null then e.body end")
 
 
 def create(database: Database, world: World, rows: int = 0) -> None:
@@ -289,6 +298,35 @@ def main(conninfo: str, world: str, batch_size: str = "50", workers: str = "1") 
     except KeyboardInterrupt:
         return 130
     return 130 if result.status in ("interrupted", "cancelled") else 0
+
+
+def start(database: Database, world: World, workers: int = 1) -> subprocess.Popen[str]:
+    """A run in a process of its own, which has begun to write."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, make_conninfo(database.conninfo),
+         as_json(world), "50", str(workers)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == "ready\n", process.communicate()[1]
+    return process
+
+
+def statuses(database: Database) -> list[str]:
+    """How the runs stand, newest first."""
+    with connect(database) as session:
+        return [run.status for run in Ledger(MODEL_SCHEMA, "shop").runs(session)]
+
+
+def wait_for_batches(database: Database, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if query(database, "select count(*) from shop.migration_log where kind = 'apply'")[0][0] >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run does not come on")
 
 
 def as_json(world: World) -> str:
