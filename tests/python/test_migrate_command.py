@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -146,7 +147,7 @@ def test_apply_and_campaigns(filled: Database) -> None:
     assert "Nothing is pending" in migrate(filled, "events", "--apply", "--yes").stdout
 
     with psycopg.connect(filled.conninfo, autocommit=True) as session:
-        session.execute("drop view canonical_migration.ambiguous_campaigns cascade")
+        session.execute("drop view if exists canonical_migration.ambiguous_campaigns cascade")
     planned = json.loads(migrate(filled, "campaigns", "--json").stdout)["summary"]
     # What a run leaves to a person is listed beside it.
     assert ask(filled, "select count(*) from canonical_migration.ambiguous_campaigns")[0][0] > 0
