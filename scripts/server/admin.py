@@ -1,0 +1,307 @@
+"""The admin page and what its buttons do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+
+from scripts import decisions, project, status
+from scripts.errors import RunInProgress, UserError
+from scripts.ledger import Run
+from scripts.server import actions
+from scripts.server.access import Access
+from scripts.server.jobs import Job, Jobs
+from scripts.server.live import Live
+from scripts.server.log_page import LogQuery, read_log
+from scripts.server.rendering import ADMIN, Pages
+from scripts.server.sessions import LoginSession
+from scripts.settings import Database
+
+SHOWN_RUNS = 10
+SHOWN_JOBS = 12
+_KINDS = {"report.json": "application/json", "plan.json": "application/json"}
+
+
+class Admin:
+    """What the admin page reads and does; each method is called in a thread."""
+
+    def __init__(self, access: Access, pages: Pages, jobs: Jobs, live: Live) -> None:
+        self.access = access
+        self.pages = pages
+        self.jobs = jobs
+        self.live = live
+        self.database: Database = access.database
+
+    # ---------- pages
+
+    def page(self, session: LoginSession, *, problem: str = "", code: int = 200) -> Response:
+        """The admin page itself."""
+        now = self.live.now(fresh=True)
+        with self.pages.opened() as (connection, ledger):
+            found = status.status(connection, self.database, ledger)
+            runs = ledger.runs(connection, limit=SHOWN_RUNS * 3)
+        panels = [
+            {
+                "command": command,
+                "target": next((one for one in found.targets if one.command == command), None),
+                "ready": actions.readiness(now.jobs, command),
+                "progress": next((one for one in now.progress if one.run.command == command), None),
+            }
+            for command in actions.COMMANDS
+        ]
+        return self.pages.render(
+            ADMIN, "admin.html", "Data migration", session, status=code, problem=problem, now=now, panels=panels,
+            numbers=found.numbers, next_steps=found.next_steps, backups=found.backups,
+            runs=[run for run in runs if run.kind != "dry_run"][:SHOWN_RUNS], jobs=now.jobs[:SHOWN_JOBS],
+            validation=next((job for job in now.jobs if job.action == "validate"), None),
+            local=not self.access.configuration.supabase, rolled_back=_rolled_back(runs),
+        )  # fmt: skip
+
+    def job_page(self, job_id: str, session: LoginSession, *, problem: str = "", code: int = 200) -> Response:
+        """A job: what it did, its report, and what can be done next."""
+        job = self.job(job_id)
+        now = self.live.now(fresh=True)
+        newest = next((one for one in now.jobs if (one.action, one.subject) == (job.action, job.subject)), job)
+        return self.pages.render(
+            f"{ADMIN}/jobs/{job.id}", "job.html", job.name, session, status=code, problem=problem, now=now, job=job,
+            report=job.report, newest=newest.id == job.id, rows=actions.writable(job),
+            ready=actions.readiness(now.jobs, job.subject) if job.action == "dry_run" else None,
+            restorable=actions.restorable(job),
+            progress=next((one for one in now.progress if one.run.command == job.subject), None),
+            used=next((one for one in now.jobs if one.based_on == job.id), None),
+        )  # fmt: skip
+
+    def campaigns_page(self, session: LoginSession, *, problem: str = "", code: int = 200) -> Response:
+        """The campaigns that wait for a person, and what was decided."""
+        now = self.live.now()
+        try:
+            project.bring_up_to_date(self.database, "campaigns", also=("ambiguous_campaigns",))
+        except RunInProgress as busy:
+            problem = problem or busy.message
+        with self.pages.opened() as (connection, _):
+            waiting = decisions.open_details(connection, self.database.schema)
+            decided = decisions.decisions(connection, self.database.schema)
+        newest: dict[UUID, decisions.Decision] = {}
+        for one in decided:
+            newest.setdefault(one.campaign_id, one)
+        taken = [one for one in newest.values() if one.integration_id or one.provider]
+        return self.pages.render(
+            f"{ADMIN}/campaigns", "campaigns_to_settle.html", "Campaigns to settle", session, status=code,
+            problem=problem, now=now, waiting=waiting, decided=taken,
+        )  # fmt: skip
+
+    def log_page(self, query: LogQuery, session: LoginSession) -> Response:
+        """The log, filtered."""
+        with self.pages.opened() as (connection, ledger):
+            found = read_log(connection, ledger, query)
+        return self.pages.render(f"{ADMIN}/log", "log.html", "Log", session, now=self.live.now(), query=query, log=found)
+
+    def job(self, job_id: str) -> Job:
+        """A job. Raises HTTPException 404."""
+        found = self.jobs.find(job_id)
+        if found is None:
+            raise HTTPException(404, "There is no such job.")
+        return found
+
+    def runs(self) -> list[Run]:
+        """The newest runs."""
+        with self.pages.opened() as (connection, ledger):
+            return ledger.runs(connection, limit=200)
+
+    # ---------- changes: each returns where to go next
+
+    def start(self, form: FormData, session: LoginSession) -> str:
+        """Start what a button says."""
+        by, action = session.administrator, _text(form, "action")
+        command = _text(form, "command")
+        if action in ("dry_run", "apply") and command not in actions.COMMANDS:
+            raise HTTPException(400, "There is no such migration.")
+        if action == "dry_run":
+            job = actions.dry_run(self.jobs, command, by)
+        elif action == "apply":
+            job = actions.apply(
+                self.jobs, self.runs(), command, _text(form, "dry_run"), _text(form, "typed"), by,
+                batch_size=_whole(form, "batch_size"), allow_new=_text(form, "allow_new") == "yes",
+            )  # fmt: skip
+        elif action == "rollback_preview":
+            run_id = _text(form, "run")
+            run = next((one for one in self.runs() if str(one.run_id) == run_id), None)
+            if run is None:
+                raise HTTPException(400, "There is no such run.")
+            job = actions.rollback_preview(self.jobs, run, by)
+        elif action == "rollback":
+            job = actions.rollback(
+                self.jobs, self.runs(), self.job(_text(form, "preview")), _text(form, "typed"), by
+            )  # fmt: skip
+        elif action == "validate":
+            job = actions.validate(self.jobs, by)
+        elif action == "backup":
+            job = actions.backup(self.jobs, by, everything=_text(form, "everything") == "yes")
+        else:
+            raise HTTPException(400, "There is no such action.")
+        return f"/{ADMIN}/jobs/{job.id}" if action != "apply" else f"/{ADMIN}#{command}"
+
+    def review(self, job_id: str, session: LoginSession) -> str:
+        """Record that a dry run's report was read."""
+        job = self.job(job_id)
+        self.jobs.review(job, session.administrator)
+        return f"/{ADMIN}#{job.subject}"
+
+    def control(self, run_id: str, form: FormData, session: LoginSession) -> str:
+        """Pause, resume or cancel a run."""
+        asked = _text(form, "control")
+        if asked not in ("run", "pause", "cancel"):
+            raise HTTPException(400, "There is no such request.")
+        try:
+            run = UUID(run_id)
+        except ValueError:
+            raise HTTPException(404, "There is no such run.") from None
+        with self.pages.opened() as (connection, ledger):
+            ledger.request(connection, run, asked, session.administrator.user_id)
+        return f"/{ADMIN}"
+
+    def settle(self, form: FormData, session: LoginSession) -> str:
+        """Settle a campaign, or take a decision back."""
+        campaign = decisions.parse_campaign(_text(form, "campaign"))
+        by = str(session.administrator.user_id or session.administrator.name)
+        note = _text(form, "note")[:500] or None
+        with self.pages.opened() as (connection, _):
+            if _text(form, "take_back"):
+                decisions.take_back(connection, self.database.schema, campaign, note=note, by=by)
+            else:
+                decisions.decide(connection, self.database.schema, campaign, _text(form, "answer"), note=note, by=by)
+        return f"/{ADMIN}/campaigns#decided"
+
+
+def router(admin: Admin) -> APIRouter:
+    """Everything below /admin/data-migration."""
+    routes = APIRouter(prefix=f"/{ADMIN}", include_in_schema=False)
+    access = admin.access
+
+    async def changed(
+        request: Request, change: Callable[..., str], again: Callable[..., Response], *arguments: Any
+    ) -> Response:
+        """Do it and go on to a page; what cannot be done is said on the page that it was asked on."""
+        session = await access.change(request)
+        try:
+            where = await run_in_threadpool(change, *arguments, session)
+        except UserError as error:
+            code = 409 if isinstance(error, RunInProgress) else 400
+            return await run_in_threadpool(again, session, problem=error.message, code=code)
+        return RedirectResponse(where, 303)
+
+    @routes.get("")
+    async def page(request: Request) -> Response:
+        return await run_in_threadpool(admin.page, await access.browser(request))
+
+    @routes.post("/start")
+    async def start(request: Request) -> Response:
+        form = await request.form()
+        preview = _text(form, "preview")
+
+        def again(session: LoginSession, **said: Any) -> Response:
+            return admin.job_page(preview, session, **said) if preview else admin.page(session, **said)
+
+        return await changed(request, admin.start, again, form)
+
+    @routes.get("/jobs/{job_id}")
+    async def job(request: Request, job_id: str) -> Response:
+        return await run_in_threadpool(admin.job_page, job_id, await access.browser(request))
+
+    @routes.get("/jobs/{job_id}/{name}")
+    async def job_file(request: Request, job_id: str, name: str) -> Response:
+        await access.browser(request)
+        found = admin.job(job_id)
+        if name not in found.files:
+            raise HTTPException(404, "There is no such file.")
+        return FileResponse(
+            found.folder / name, media_type=_KINDS.get(name, "text/plain; charset=utf-8"),
+            filename=f"{found.action}-{found.subject or 'all'}-{found.id}-{name}",
+        )  # fmt: skip
+
+    @routes.post("/jobs/{job_id}/review")
+    async def review(request: Request, job_id: str) -> Response:
+        return await changed(
+            request, admin.review, lambda session, **said: admin.job_page(job_id, session, **said), job_id
+        )
+
+    @routes.post("/runs/{run_id}/control")
+    async def control(request: Request, run_id: str) -> Response:
+        return await changed(request, admin.control, admin.page, run_id, await request.form())
+
+    @routes.get("/campaigns")
+    async def campaigns(request: Request) -> Response:
+        return await run_in_threadpool(admin.campaigns_page, await access.browser(request))
+
+    @routes.post("/campaigns")
+    async def settle(request: Request) -> Response:
+        return await changed(request, admin.settle, admin.campaigns_page, await request.form())
+
+    @routes.get("/log")
+    async def log(request: Request) -> Response:
+        session = await access.browser(request)
+        return await run_in_threadpool(admin.log_page, LogQuery.of(request.query_params), session)
+
+    @routes.post("/link")
+    async def link(request: Request) -> Response:
+        session = await access.change(request)
+        if access.configuration.supabase:
+            raise HTTPException(404, "Not found.")
+        origin = request.headers["origin"]
+        return await run_in_threadpool(
+            admin.pages.render, f"{ADMIN}/link", "link.html", "One-time link", session,
+            link=f"{origin}/login?token={access.sessions.new_link()}",
+        )  # fmt: skip
+
+    @routes.get("/live")
+    async def live(request: Request) -> Response:
+        await access.browser(request)
+
+        async def events() -> AsyncIterator[str]:
+            last, silent = "", 0
+            yield "retry: 2000\n\n"
+            while not await request.is_disconnected():
+                try:
+                    await access.browser(request)
+                    data = (await run_in_threadpool(admin.live.now)).event()
+                except UserError as error:
+                    data = ""
+                    yield f": {error.exit_code}\n\n"
+                except Exception:
+                    return  # signed out: the browser asks again, and is sent to the login
+                if data and data != last:
+                    yield f"data: {data}\n\n"
+                    last, silent = data, 0
+                elif (silent := silent + 1) % 15 == 0:
+                    yield ": still here\n\n"
+                await asyncio.sleep(1)
+
+        return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    return routes
+
+
+def _rolled_back(runs: list[Run]) -> set[UUID]:
+    return {run.rolls_back for run in runs if run.rolls_back is not None and run.status == "done"}
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _whole(form: FormData, name: str) -> int | None:
+    text = _text(form, name)
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= actions.LARGEST_BATCH:
+        raise UserError(f"The size of a batch must be a number from 1 to {actions.LARGEST_BATCH:,}.")
+    return int(text)
