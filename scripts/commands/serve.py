@@ -51,10 +51,11 @@ def serve(
             with connect(database, application_name="migrate serve") as session:
                 admins.check(session)
         access = Access.of(found, database)
+        options = [*(["--profile", profile] if profile else []), *(["--target", target] if target else [])]
         origin = next((one for one in sorted(found.origins) if "127.0.0.1" in one), sorted(found.origins)[0])
         server = uvicorn.Server(
             uvicorn.Config(
-                application(access),
+                application(access, options),
                 access_log=False,  # it would hold the one-time token
                 log_level="warning",
                 proxy_headers=False,

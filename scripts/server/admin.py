@@ -24,6 +24,7 @@ from scripts.server.log_page import LogQuery, read_log
 from scripts.server.rendering import ADMIN, Pages
 from scripts.server.sessions import LoginSession
 from scripts.settings import Database
+from scripts.status import Status
 
 SHOWN_RUNS = 10
 SHOWN_JOBS = 12
@@ -59,7 +60,7 @@ class Admin:
         ]
         return self.pages.render(
             ADMIN, "admin.html", "Data migration", session, status=code, problem=problem, now=now, panels=panels,
-            numbers=found.numbers, next_steps=found.next_steps, backups=found.backups,
+            waiting=_waiting(found), backups=found.backups,
             runs=[run for run in runs if run.kind != "dry_run"][:SHOWN_RUNS], jobs=now.jobs[:SHOWN_JOBS],
             validation=next((job for job in now.jobs if job.action == "validate"), None),
             local=not self.access.configuration.supabase, rolled_back=_rolled_back(runs),
@@ -80,29 +81,28 @@ class Admin:
         )  # fmt: skip
 
     def campaigns_page(self, session: LoginSession, *, problem: str = "", code: int = 200) -> Response:
-        """The campaigns that wait for a person, and what was decided."""
-        now = self.live.now()
-        try:
-            project.bring_up_to_date(self.database, "campaigns", also=("ambiguous_campaigns",))
-        except RunInProgress as busy:
-            problem = problem or busy.message
-        with self.pages.opened() as (connection, _):
-            waiting = decisions.open_details(connection, self.database.schema)
-            decided = decisions.decisions(connection, self.database.schema)
-        newest: dict[UUID, decisions.Decision] = {}
-        for one in decided:
-            newest.setdefault(one.campaign_id, one)
-        taken = [one for one in newest.values() if one.integration_id or one.provider]
-        return self.pages.render(
-            f"{ADMIN}/campaigns", "campaigns_to_settle.html", "Campaigns to settle", session, status=code,
-            problem=problem, now=now, waiting=waiting, decided=taken,
-        )  # fmt: skip
+        """The campaigns that wait for a person, each with a form that settles it."""
+        answer = self.site_page("campaigns.html", session, problem=problem)
+        assert answer is not None
+        answer.status_code = code
+        return answer
+
+    def site_page(self, path: str, session: LoginSession, *, problem: str = "", settled: str = "") -> Response | None:
+        """A page of the review site; what it says of campaigns is what the models say."""
+        if path == "campaigns.html":
+            try:
+                project.bring_up_to_date(self.database, "campaigns", also=("ambiguous_campaigns",))
+            except RunInProgress as busy:
+                problem = problem or busy.message
+        return self.pages.of_site(path, session, asked={"problem": problem, "settled": settled})
 
     def log_page(self, query: LogQuery, session: LoginSession) -> Response:
         """The log, filtered."""
         with self.pages.opened() as (connection, ledger):
             found = read_log(connection, ledger, query)
-        return self.pages.render(f"{ADMIN}/log", "log.html", "Log", session, now=self.live.now(), query=query, log=found)
+        return self.pages.render(
+            f"{ADMIN}/log", "log.html", "Log", session, now=self.live.now(), query=query, log=found
+        )
 
     def job(self, job_id: str) -> Job:
         """A job. Raises HTTPException 404."""
@@ -176,9 +176,9 @@ class Admin:
         with self.pages.opened() as (connection, _):
             if _text(form, "take_back"):
                 decisions.take_back(connection, self.database.schema, campaign, note=note, by=by)
-            else:
-                decisions.decide(connection, self.database.schema, campaign, _text(form, "answer"), note=note, by=by)
-        return f"/{ADMIN}/campaigns#decided"
+                return "/campaigns.html"
+            decisions.decide(connection, self.database.schema, campaign, _text(form, "answer"), note=note, by=by)
+        return f"/campaigns.html?settled={campaign}"
 
 
 def router(admin: Admin) -> APIRouter:
@@ -237,10 +237,6 @@ def router(admin: Admin) -> APIRouter:
     async def control(request: Request, run_id: str) -> Response:
         return await changed(request, admin.control, admin.page, run_id, await request.form())
 
-    @routes.get("/campaigns")
-    async def campaigns(request: Request) -> Response:
-        return await run_in_threadpool(admin.campaigns_page, await access.browser(request))
-
     @routes.post("/campaigns")
     async def settle(request: Request) -> Response:
         return await changed(request, admin.settle, admin.campaigns_page, await request.form())
@@ -287,6 +283,16 @@ def router(admin: Admin) -> APIRouter:
         return StreamingResponse(events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     return routes
+
+
+def _waiting(found: Status) -> int | None:
+    """Campaigns that wait for a person; None while the models are not built."""
+    if "ambiguous_campaigns" in found.numbers:
+        return int(found.numbers["ambiguous_campaigns"])
+    target = next((one for one in found.targets if one.command == "campaigns"), None)
+    if target is None or target.rows_pending is None or target.writable is None:
+        return None
+    return target.rows_pending - target.writable
 
 
 def _rolled_back(runs: list[Run]) -> set[UUID]:

@@ -162,6 +162,9 @@ def _described(kind: type[_Body]) -> dict[str, Any]:
 # ---------- the routes
 
 
+PATHS = ("functions/v1/migrate-campaigns-v2", "functions/v1/migrate-events-canonical")
+
+
 def router(access: Access) -> APIRouter:
     """The two endpoints, and their answers to a browser that asks before it sends."""
     routes = APIRouter(prefix="/functions/v1", responses=_RESPONSES)

@@ -152,4 +152,3 @@ def _progress(session: Session, ledger: Ledger, run: Run) -> Progress:
     left = rest / rate if rate and rest is not None and not run.waiting_for else None
     ordered = dict(sorted(groups.items(), key=lambda item: (-item[1], item[0])))
     return Progress(run, done, failed, batch, rate, left, expected, ordered)
-

@@ -53,7 +53,10 @@ class LogQuery:
     def filters(self) -> dict[str, str]:
         """The filters that are set, as in an address."""
         given = {"run": self.run, "type": self.type, "kind": self.kind, "since": self.since, "until": self.until}
-        return {**{name: value for name, value in given.items() if value}, **({"failures": "yes"} if self.failures else {})}
+        return {
+            **{name: value for name, value in given.items() if value},
+            **({"failures": "yes"} if self.failures else {}),
+        }
 
     def address(self, before: str = "") -> str:
         """The query part of an address with the same filters."""
@@ -103,16 +106,17 @@ def read_log(session: Session, ledger: Ledger, query: LogQuery) -> LogPage:
                     {where}
                     and (
                         %(before)s::timestamptz is null
-                        or (coalesce(l.started_at, '-infinity'), l.id) < (%(before)s, %(before_id)s::uuid)
+                        or (coalesce(l.started_at, '0001-01-01 00:00:00+00'), l.id) < (%(before)s, %(before_id)s::uuid)
                     )
-                order by coalesce(l.started_at, '-infinity') desc, l.id desc
+                order by coalesce(l.started_at, '0001-01-01 00:00:00+00') desc, l.id desc
                 limit %(rows)s
                 """
             ).format(log=ledger.log_table, where=where),
             given,
         ).fetchall()
         total = cursor.execute(
-            sql.SQL("select count(*) as n from {log} as l where {where}").format(log=ledger.log_table, where=where), given
+            sql.SQL("select count(*) as n from {log} as l where {where}").format(log=ledger.log_table, where=where),
+            given,
         ).fetchone()
     older = ""
     if len(rows) > ROWS:

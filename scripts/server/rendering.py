@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from scripts.commands.opened import opened
 from scripts.connection import Session
 from scripts.ledger import Ledger
+from scripts.paths import project_dir
 from scripts.server.access import CSRF_FIELD
 from scripts.server.sessions import LoginSession
 from scripts.settings import Database
-from scripts.site import pages
+from scripts.site import downloads, pages
 from scripts.site.reader import Reader
 from scripts.site.rendering import NAVIGATION, Frame, Page, Renderer
 
 ADMIN = "admin/data-migration"
 _NAVIGATION = (("admin", ADMIN, "Migrate"), *NAVIGATION)
+#: What the Data Docs are made of.
+_TYPES = (".html", ".css", ".js")
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -38,13 +41,43 @@ class Pages:
         page = Page(path, template, "admin", title, values)
         return HTMLResponse(self._renderer(session).render(page, **_account(session)), status)
 
-    def of_site(self, path: str, session: LoginSession) -> HTMLResponse | None:
-        """A page of the review site, with the numbers of now; None when there is no such page."""
-        with self.opened() as (connection, ledger):
-            found = pages.find(Reader(connection, self._database, ledger), path)
-            if found is None:
+    def of_site(self, path: str, session: LoginSession, **values: Any) -> Response | None:
+        """A page or download of the review site, with the numbers of now; None when there is none of this path."""
+        with ExitStack() as stack:
+            connection, ledger = stack.enter_context(self.opened())
+            reader = Reader(connection, self._database, ledger, data_docs=data_docs_folder())
+            page = pages.find(reader, path)
+            if page is not None:
+                html = self._renderer(session).render(page, **_account(session), **values)
+                return HTMLResponse(html)
+            download = downloads.find(reader, path)
+            if download is None:
                 return None
-            return HTMLResponse(self._renderer(session).render(found, **_account(session)))
+            kept = stack.pop_all()
+
+        def pieces() -> Iterator[str]:
+            # The session ends with the download, or with the client's patience.
+            with kept:
+                yield from download.pieces
+
+        name = path.rpartition("/")[2]
+        return StreamingResponse(
+            pieces(), media_type=download.media_type,
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )  # fmt: skip
+
+    def file(self, path: str) -> Path | None:
+        """A file of the Data Docs (validation/...) or dbt's own page (lineage/index.html); None when there is none."""
+        with self.opened() as (connection, ledger):
+            reader = Reader(connection, self._database, ledger, data_docs=data_docs_folder())
+            if path == "lineage/index.html":
+                return reader.dbt_page
+            root = reader.data_docs
+        if root is None or not path.startswith("validation/"):
+            return None
+        wanted = (root / path.removeprefix("validation/")).resolve()
+        inside = wanted.is_relative_to(root.resolve()) and wanted.suffix in _TYPES and wanted.is_file()
+        return wanted if inside else None
 
     def opened(self) -> AbstractContextManager[tuple[Session, Ledger]]:
         """A session of the database; its errors become UserErrors."""
@@ -62,4 +95,6 @@ def _account(session: LoginSession | None) -> dict[str, Any]:
     return {"account": {"name": session.administrator.name, "csrf": session.csrf, "field": CSRF_FIELD}}
 
 
-Render = Callable[..., HTMLResponse]
+def data_docs_folder() -> Path:
+    """Where `migrate validate` puts its pages."""
+    return project_dir() / "site" / "data_docs"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -53,20 +54,23 @@ class Frame:
 
 @dataclass(frozen=True)
 class Links:
-    """Links from one page of the site to another."""
+    """Links from one page of the site to another: relative, or (`absolute`, on a server) from its root."""
 
     path: str
+    absolute: bool = False
 
     def to(self, path: str) -> str:
-        """The relative link to a path of the site (with its fragment, if any)."""
+        """The link to a path of the site (with its fragment, if any)."""
+        if self.absolute:
+            return f"/{path}"
         return posixpath.relpath(path, posixpath.dirname(self.path) or ".")
 
     def static(self, name: str) -> str:
-        """The relative link to a file of `static/`."""
+        """The link to a file of `static/`."""
         return self.to(f"static/{name}")
 
     def run(self, run_id: UUID | str) -> str:
-        """The relative link to a run's page."""
+        """The link to a run's page."""
         return self.to(f"runs/{run_id}.html")
 
 
@@ -74,22 +78,26 @@ class Renderer:
     """Makes HTML of pages. `templates` names a folder whose `live/NAME` is taken in the place of NAME."""
 
     def __init__(self, frame: Frame, *, templates: Path | None = None) -> None:
-        loaders: list[BaseLoader] = [PackageLoader("scripts.site", "templates")]
-        if templates is not None:
-            loaders.insert(0, FileSystemLoader(templates))
         self._frame = frame
-        self._environment = Environment(
-            loader=ChoiceLoader(loaders),
-            autoescape=True,
-            undefined=StrictUndefined,
-        )
-        self._environment.filters.update(FILTERS)
-        self._environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "default": plain, "ensure_ascii": False}
+        self._environment = _environment(templates)
 
     def render(self, page: Page, **more: Any) -> str:
         """The page as HTML; `more` are values beside the page's own."""
         template = self._environment.select_template([f"live/{page.template}", page.template])
-        return template.render(page=page, frame=self._frame, links=Links(page.path), **{**page.values, **more})
+        links = Links(page.path, absolute=self._frame.live)
+        return template.render(page=page, frame=self._frame, links=links, **{**page.values, **more})
+
+
+@cache
+def _environment(templates: Path | None) -> Environment:
+    """One for all pages of a process: it keeps the templates that it has read."""
+    loaders: list[BaseLoader] = [PackageLoader("scripts.site", "templates")]
+    if templates is not None:
+        loaders.insert(0, FileSystemLoader(templates))
+    environment = Environment(loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined)
+    environment.filters.update(FILTERS)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "default": plain, "ensure_ascii": False}
+    return environment
 
 
 # ---------- filters
