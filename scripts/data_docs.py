@@ -104,6 +104,8 @@ def offline(page: str, title: str, up: str) -> str:
     body = re.sub(r"<footer\b.*?</footer>", "", body, flags=re.DOTALL)
     # The navigation bar holds a logo from elsewhere; ours comes in its place.
     body = re.sub(r'<nav class="navbar navbar-expand-md.*?</nav>\s*</div>\s*</nav>', "", body, count=1, flags=re.DOTALL)
+    # The page's own script listens instead: where the site is served, no script within a page may run.
+    body = re.sub(r'\sonclick="(show|hide)[^"]*"', r' data-filter="\1"', body)
     body = re.sub(r"\s+\n", "\n", body)
     return _page(title, body, up)
 

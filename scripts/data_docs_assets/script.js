@@ -15,9 +15,6 @@ function filterValidations(failedOnly) {
     }
 }
 
-window.showAllValidations = () => filterValidations(false);
-window.hideSucceededValidations = () => filterValidations(true);
-
 document.addEventListener("click", (event) => {
     const fold = event.target.closest('[data-toggle="collapse"]');
     if (fold) {
@@ -27,6 +24,9 @@ document.addEventListener("click", (event) => {
     }
     const button = event.target.closest(".btn-group-toggle .btn");
     if (button) {
+        if (button.dataset.filter) {
+            filterValidations(button.dataset.filter === "hide");
+        }
         for (const other of button.parentElement.children) {
             other.classList.toggle("active", other === button);
         }

@@ -67,7 +67,7 @@ def dry_run(jobs: Jobs, command: str, by: Administrator) -> Job:
     """Start a dry run that saves its plan."""
     return jobs.start(
         "dry_run", command,
-        [command, *_plan("--save-plan", "{folder}/plan.json"), "--report", "{folder}/report.json", *_by(by)], by,
+        [command, "--save-plan", "{folder}/plan.json", "--report", "{folder}/report.json", *_by(by)], by,
     )  # fmt: skip
 
 
@@ -83,9 +83,9 @@ def apply(
     if not found.open:
         raise UserError(found.why)
     check_typed(typed, found.rows)
-    arguments = [command, "--apply", "--yes", *_plan("--plan", str(found.dry_run.folder / "plan.json"))]
+    arguments = [command, "--apply", "--yes", "--plan", str(found.dry_run.folder / "plan.json")]
     arguments += ["--report", "{folder}/report.json", *_by(by)]
-    if allow_new and _plan():
+    if allow_new:
         arguments.append("--allow-new")
     if batch_size is not None:
         arguments += ["--batch-size", str(batch_size)]
@@ -114,7 +114,7 @@ def rollback(jobs: Jobs, runs: list[Run], preview: Job, typed: str, by: Administ
 
 def validate(jobs: Jobs, by: Administrator) -> Job:
     """Start a validation, which makes the Data Docs."""
-    return jobs.start("validate", "", ["validate", "--json"], by)
+    return jobs.start("validate", "", ["validate", "--json", "--output", str(jobs.data_docs)], by)
 
 
 def backup(jobs: Jobs, by: Administrator, *, everything: bool) -> Job:
@@ -152,11 +152,3 @@ def _newest(jobs: list[Job], action: str, subject: str) -> Job | None:
 
 def _by(by: Administrator) -> list[str]:
     return ["--performed-by", str(by.user_id)] if by.user_id else []
-
-
-def _plan(*arguments: str) -> list[str]:
-    import inspect
-
-    from scripts.commands import run
-
-    return list(arguments or [""]) if "save_plan" in inspect.signature(run.run).parameters else []

@@ -27,8 +27,8 @@ def application(access: Access, options: Sequence[str] = ()) -> ASGIApp:
         title="Canonical migration", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         openapi_url="/openapi.json", redirect_slashes=False,
     )  # fmt: skip
-    pages = Pages(access.database)
     jobs = Jobs(access.database, options)
+    pages = Pages(access.database, jobs.data_docs)
     administration = admin.Admin(access, pages, jobs, Live(access.database, jobs))
 
     async def refused(request: Request, error: Exception) -> Response:

@@ -120,8 +120,9 @@ class Jobs:
 
     def __init__(self, database: Database, options: Sequence[str] = ()) -> None:
         name = hashlib.sha256(json.dumps([database.label, database.schema]).encode()).hexdigest()[:12]
-        self._folder = state_dir() / "serve" / name
+        self._folder = state_dir() / "serve" / name / "jobs"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.data_docs = self._folder.parent / "data_docs"
         self._options = list(options)
         self._lock = threading.Lock()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
+from scripts import data_docs
 from scripts.commands.opened import opened
 from scripts.connection import Session
 from scripts.ledger import Ledger
@@ -29,10 +30,14 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Pages:
-    """Renders pages for a signed-in administrator, or (`session` None) for somebody who is not."""
+    """Renders pages for a signed-in administrator, or (`session` None) for somebody who is not.
 
-    def __init__(self, database: Database) -> None:
+    `own_data_docs`: where a validation that was started from here puts its pages.
+    """
+
+    def __init__(self, database: Database, own_data_docs: Path) -> None:
         self._database = database
+        self._data_docs = own_data_docs
 
     def render(
         self, path: str, template: str, title: str, session: LoginSession | None, *, status: int = 200, **values: Any
@@ -45,7 +50,7 @@ class Pages:
         """A page or download of the review site, with the numbers of now; None when there is none of this path."""
         with ExitStack() as stack:
             connection, ledger = stack.enter_context(self.opened())
-            reader = Reader(connection, self._database, ledger, data_docs=data_docs_folder())
+            reader = Reader(connection, self._database, ledger, data_docs=self._newest_data_docs())
             page = pages.find(reader, path)
             if page is not None:
                 html = self._renderer(session).render(page, **_account(session), **values)
@@ -69,7 +74,7 @@ class Pages:
     def file(self, path: str) -> Path | None:
         """A file of the Data Docs (validation/...) or dbt's own page (lineage/index.html); None when there is none."""
         with self.opened() as (connection, ledger):
-            reader = Reader(connection, self._database, ledger, data_docs=data_docs_folder())
+            reader = Reader(connection, self._database, ledger, data_docs=self._newest_data_docs())
             if path == "lineage/index.html":
                 return reader.dbt_page
             root = reader.data_docs
@@ -83,6 +88,12 @@ class Pages:
         """A session of the database; its errors become UserErrors."""
         return opened(self._database, "serve")
 
+    def _newest_data_docs(self) -> Path | None:
+        """The Data Docs that were made from here or by `migrate validate`, whichever is newer."""
+        folders = (self._data_docs, project_dir() / "site" / "data_docs")
+        found = [folder for folder in folders if data_docs.is_of(folder, self._database.label)]
+        return max(found, key=lambda folder: (folder / "index.html").stat().st_mtime, default=None)
+
     def _renderer(self, session: LoginSession | None) -> Renderer:
         navigation = _NAVIGATION if session is not None else ()
         label = self._database.label if session is not None else ""
@@ -93,8 +104,3 @@ def _account(session: LoginSession | None) -> dict[str, Any]:
     if session is None:
         return {}
     return {"account": {"name": session.administrator.name, "csrf": session.csrf, "field": CSRF_FIELD}}
-
-
-def data_docs_folder() -> Path:
-    """Where `migrate validate` puts its pages."""
-    return project_dir() / "site" / "data_docs"
