@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from scripts.errors import RunInProgress, UserError
 from scripts.server import admin, functions, login, site_routes
 from scripts.server.access import Access, SignInNeeded
-from scripts.server.guard import Guard, failure
+from scripts.server.guard import Guard, failure, unforeseen
 from scripts.server.jobs import Jobs
 from scripts.server.live import Live
 from scripts.server.rendering import ADMIN, Pages
@@ -55,6 +55,7 @@ def application(access: Access, options: Sequence[str] = ()) -> ASGIApp:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(UserError, unusable)
     app.add_exception_handler(SignInNeeded, sign_in)
+    app.add_exception_handler(Exception, unforeseen)
     app.include_router(functions.router(access))
 
     @app.get("/health", summary="Whether the server answers", operation_id="health")

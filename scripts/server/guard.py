@@ -11,6 +11,8 @@ from html import escape
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scripts.server.configuration import Configuration
@@ -33,6 +35,11 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "x-frame-options": "DENY",
 }
+
+
+async def unforeseen(request: Request, error: Exception) -> Response:
+    """The application's own handler of what nobody foresaw: leave it to Guard, which does not answer for it."""
+    raise error
 
 
 class Guard:
@@ -88,10 +95,11 @@ class Guard:
         try:
             await self._app(scope, limited, answer)
         except Exception as error:
+            # Nothing of the error is shown: it may quote a row, a secret or a path.
             reference = secrets.token_hex(4)
             log(f"{scope['method']} {scope['path']}: {type(error).__name__} (reference {reference})")
             if os.environ.get("MIGRATION_DEBUG"):
-                traceback.print_exc()
+                traceback.print_exception(error)
             if not started:
                 await respond(scope, answer, 500, f"Something went wrong. The server's log has it as {reference}.")
 
