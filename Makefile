@@ -1,4 +1,4 @@
-.PHONY: help demo test bench lint build docs validate site lock clean
+.PHONY: help demo test bench lint build docs validate site serve lock clean
 
 # What a person may set: the Python to start from, and DATABASE_URL (see README.md).
 PYTHON ?= python3
@@ -62,6 +62,9 @@ validate: .venv/installed  ## check the result with Great Expectations and build
 
 site: .venv/installed  ## make the review site, site/review/index.html, which opens offline
 	$(MIGRATE) site
+
+serve: .venv/installed  ## serve the admin page on this machine; prints a link that signs in once
+	$(MIGRATE) serve
 
 lock: .venv/installed  ## pin the newest packages that suit pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
