@@ -73,7 +73,7 @@ class Admin:
         newest = next((one for one in now.jobs if (one.action, one.subject) == (job.action, job.subject)), job)
         return self.pages.render(
             f"{ADMIN}/jobs/{job.id}", "job.html", job.name, session, status=code, problem=problem, now=now, job=job,
-            report=job.report, newest=newest.id == job.id, rows=actions.writable(job),
+            report=None if job.running else job.report, newest=newest.id == job.id, rows=actions.writable(job),
             ready=actions.readiness(now.jobs, job.subject) if job.action == "dry_run" else None,
             restorable=actions.restorable(job),
             progress=next((one for one in now.progress if one.run.command == job.subject), None),

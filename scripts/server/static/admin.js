@@ -5,6 +5,7 @@
     const place = document.getElementById("live");
     if (!place || !window.EventSource) return;
     let stamp = place.dataset.stamp;
+    let wanted = stamp;
     let drawing = false;
     let saidAt = 0;
 
@@ -62,23 +63,36 @@
         };
     }
 
+    const address = /\/(start|control)$/.test(location.pathname) ? "/admin/data-migration" : location.pathname;
+
+    // Fetches the page and puts its part in place; false when there is nothing more to do here.
+    async function redraw() {
+        const answer = await fetch(address, { headers: { Accept: "text/html" } });
+        if (answer.redirected) {
+            location.reload();
+            return false;
+        }
+        const page = answer.ok
+            && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+        if (!page) return false;
+        const back = keep();
+        place.replaceChildren(...page.childNodes);
+        stamp = page.dataset.stamp;
+        back();
+        return true;
+    }
+
+    // Something may happen while the page is drawn: go on until it shows what was last told.
     async function draw() {
         if (drawing) return;
         drawing = true;
         try {
-            const answer = await fetch(location.pathname.endsWith("/start") || location.pathname.endsWith("/control")
-                ? "/admin/data-migration" : location.pathname, { headers: { Accept: "text/html" } });
-            if (answer.redirected) {
-                location.reload();
-                return;
+            while (wanted !== stamp && await redraw()) {
+                if (wanted !== stamp) await new Promise((done) => { setTimeout(done, 700); });
             }
-            if (!answer.ok) return;
-            const page = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
-            if (!page) return;
-            const back = keep();
-            place.replaceChildren(...page.childNodes);
-            stamp = page.dataset.stamp;
-            back();
+        } catch {
+            // The server is away; the event source tries again, and then says what is so.
+            stamp = "";
         } finally {
             drawing = false;
         }
@@ -88,7 +102,8 @@
     source.addEventListener("message", (event) => {
         const state = JSON.parse(event.data);
         for (const [run, texts] of Object.entries(state.runs)) put(run, texts);
-        if (state.stamp !== stamp) draw();
+        wanted = state.stamp;
+        draw();
     });
     window.addEventListener("pagehide", () => source.close());
 })();
