@@ -127,3 +127,15 @@ class KeyPairs:
         """A valid token signed with one of the keys."""
         key = self.rsa if algorithm == "RS256" else self.ec
         return jwt.encode(claims(subject), key, algorithm=algorithm, headers={"kid": algorithm, **header})
+
+
+def slow_down(database: Database, seconds: float = 0.03) -> None:
+    """Make every write of an event take so long, so that a run can be watched."""
+    with psycopg.connect(database.conninfo, autocommit=True) as session:
+        session.execute(
+            "create function public.dawdle() returns trigger language plpgsql as "
+            f"$$begin perform pg_sleep({seconds}); return new; end$$"
+        )
+        session.execute(
+            "create trigger dawdle before update on public.events for each row execute function public.dawdle()"
+        )

@@ -16,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 from conftest import Cli, create_database, drop_database, on
-from serving import EVENTS, SECRET, Served, bearer, serving, token, user
+from serving import EVENTS, SECRET, Served, bearer, serving, slow_down, token, user
 
 from scripts import locks, project
 from scripts.settings import Database
@@ -272,6 +272,7 @@ def wait_for(browser: Browser, met: object, path: str = ADMIN) -> str:
 
 
 def test_a_run_does_not_care_about_browser_or_server(copy: Database, tmp_path: Path, cli: Cli) -> None:
+    slow_down(copy)
     with serving(copy, tmp_path) as served, Browser(served) as browser:
         job, rows = browser.dry_run("events")
         browser.start("apply", command="events", dry_run=job, typed=str(rows), batch_size="1")

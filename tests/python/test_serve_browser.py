@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from browser import DESK, PHONE, Visit, browser, visit
 from playwright.sync_api import Browser, Page, expect
-from serving import Served, serving
+from serving import Served, serving, slow_down
 
 from scripts.settings import Database
 
@@ -75,6 +75,7 @@ def test_the_whole_workflow(served: Served, opened: Visit, browser: Browser) -> 
     expect(page.locator("#campaigns").get_by_role("link", name="Result of the last apply")).to_be_visible()
 
     # Events, with live progress; a second administrator sees the same.
+    slow_down(served.database)
     page.locator("#events").get_by_role("button", name="Dry run").click()
     page.get_by_role("button", name="I have reviewed this report").click()
     typed = page.get_by_label("Type the number of rows to write")
@@ -98,6 +99,7 @@ def test_the_whole_workflow(served: Served, opened: Visit, browser: Browser) -> 
     for size, scheme in ((PHONE, "dark"), (PHONE, "light"), (DESK, "dark")):
         page.set_viewport_size({"width": size[0], "height": size[1]})
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.reload()
         looks_right(opened)
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
     page.emulate_media(color_scheme="light")
