@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import Cli
 
+from scripts import demo
 from scripts.connection import connect
 from scripts.settings import Database
 
@@ -150,3 +151,11 @@ def test_options_and_files_that_do_not_fit_are_refused(demo_database: Database, 
         broken.write_text(text)
         assert "is no plan of this version" in refused("events", "--plan", str(broken))
     assert "--save-plan must name a file" in refused("events", "--save-plan", str(plan / "below"))
+
+
+def test_the_first_plan_of_a_new_database_can_be_applied(database: Database, cli: Cli, tmp_path: Path) -> None:
+    """The first build makes a table that the models read: that is no change of the models."""
+    demo.create(database, events=20, seed=7)
+    plan = tmp_path / "plan.json"
+    cli("campaigns", "--save-plan", str(plan), database=database)
+    cli("campaigns", "--apply", "--yes", "--plan", str(plan), database=database)
