@@ -8,12 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
+from psycopg import sql
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 
 from scripts import decisions, project, status
+from scripts.connection import Session
 from scripts.errors import RunInProgress, UserError
 from scripts.ledger import Run
 from scripts.server import actions
@@ -24,7 +26,6 @@ from scripts.server.log_page import LogQuery, read_log
 from scripts.server.rendering import ADMIN, Pages
 from scripts.server.sessions import LoginSession
 from scripts.settings import Database
-from scripts.status import Status
 
 SHOWN_RUNS = 10
 SHOWN_JOBS = 12
@@ -49,6 +50,7 @@ class Admin:
         with self.pages.opened() as (connection, ledger):
             found = status.status(connection, self.database, ledger)
             runs = ledger.runs(connection, limit=SHOWN_RUNS * 3)
+            waiting = _waiting(connection, self.database.schema)
         panels = [
             {
                 "command": command,
@@ -60,7 +62,7 @@ class Admin:
         ]
         return self.pages.render(
             ADMIN, "admin.html", "Data migration", session, status=code, problem=problem, now=now, panels=panels,
-            waiting=_waiting(found), backups=found.backups,
+            waiting=waiting, backups=found.backups,
             runs=[run for run in runs if run.kind != "dry_run"][:SHOWN_RUNS], jobs=now.jobs[:SHOWN_JOBS],
             validation=next((job for job in now.jobs if job.action == "validate"), None),
             local=not self.access.configuration.supabase, rolled_back=_rolled_back(runs),
@@ -285,14 +287,14 @@ def router(admin: Admin) -> APIRouter:
     return routes
 
 
-def _waiting(found: Status) -> int | None:
-    """Campaigns that wait for a person; None while the models are not built."""
-    if "ambiguous_campaigns" in found.numbers:
-        return int(found.numbers["ambiguous_campaigns"])
-    target = next((one for one in found.targets if one.command == "campaigns"), None)
-    if target is None or target.rows_pending is None or target.writable is None:
+def _waiting(session: Session, schema: str) -> int | None:
+    """Campaigns that wait for a person; None while the list of them is not built."""
+    name = sql.Identifier(schema, "ambiguous_campaigns")
+    built = session.execute("select to_regclass(%s) is not null", [name.as_string(session)]).fetchone()
+    if not built or not built[0]:
         return None
-    return target.rows_pending - target.writable
+    row = session.execute(sql.SQL("select count(*) from {}").format(name)).fetchone()
+    return int(row[0]) if row else None
 
 
 def _rolled_back(runs: list[Run]) -> set[UUID]:
