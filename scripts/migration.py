@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from scripts import batches, locks, plans, preflight, project, run_lock, writeback
+from scripts import batches, locks, plans, preflight, project, row_security, run_lock, writeback
 from scripts.connection import Session, connect, explain, transaction
 from scripts.errors import UserError
 from scripts.interrupts import StopRequest
@@ -145,6 +145,7 @@ class Writing(Migration):
         run = WriteBack(self.database, self.preflight.plan, self._patient, run_id, options, self._stop, observer)
         try:
             run.run()
+            self._patient.do(self._refuse_hidden_rows)
         except UserError as error:
             self._close(run_id, "failed", run.tally)
             raise type(error)(f"{error.message} {_way_on(run_id, run.tally)}") from None
@@ -154,6 +155,18 @@ class Writing(Migration):
             raise
         ended = "cancelled" if run.cancelled else "interrupted" if self._stop.requested else "done"
         return self._close(run_id, ended, run.tally)
+
+    def _refuse_hidden_rows(self, session: Session) -> None:
+        """A policy that came during the run: it hides rows without a word where row_security may be on."""
+        names = [(self.target.schema, self.target.table)]
+        names += [(leaf.schema, leaf.name) for leaf in self.preflight.plan.leaves]
+        with transaction(session):
+            hidden = row_security.hidden(session, names)
+        if hidden:
+            raise RunFailedError(
+                f"Since the run began a policy hides rows of {'.'.join(hidden[0])} from this role: some may be left. "
+                "Let its owner run what `migrate runner` prints, or connect as a role with BYPASSRLS."
+            )
 
     def _close(self, run_id: UUID, status: str, tally: Tally) -> Result:
         result = Result(run_id, status, tally, None)

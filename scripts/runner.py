@@ -39,13 +39,16 @@ class _Granted:
     guarded: bool  # row level security is on
 
 
-def creation(session: Session, database: Database, role: str = DEFAULT_ROLE, *, policies: bool = False) -> list[Step]:
+def creation(
+    session: Session, database: Database, role: str = DEFAULT_ROLE, *, policies: bool = False, monitor: bool = False
+) -> list[Step]:
     """The statements that make the role, or bring it up to date, for the owner of the product's tables to run.
 
     Row level security: the role bypasses it where the connected role may grant that, unless `policies` asks for
-    policies of its own. Reads the catalog only. Raises UserError when the role cannot be what it should.
+    policies of its own. `monitor` adds pg_monitor, which shows replicas and other sessions. Reads the
+    catalog only. Raises UserError when the role cannot be what it should.
     """
-    return _Creation(session, database, role, policies).steps()
+    return _Creation(session, database, role, policies, monitor).steps()
 
 
 def removal(session: Session, role: str = DEFAULT_ROLE) -> list[Step]:
@@ -101,6 +104,7 @@ class _Creation:
     database: Database
     role: str
     policies: bool
+    monitor: bool
 
     def steps(self) -> list[Step]:
         me, superuser, may_bypass = self._connected()
@@ -163,6 +167,8 @@ class _Creation:
             step.statements.append(
                 self._sql(f"grant {lacking[0]} on database {{}} to {{}}", sql.Identifier(lacking[1]), self._me)
             )
+        if self.monitor:
+            step.statements.append(self._sql("grant pg_monitor to {}", self._me))
         return step
 
     # ---------- the tool's own schema
@@ -198,7 +204,8 @@ class _Creation:
             select 'function ' || p.oid::regprocedure::text
             from pg_catalog.pg_proc as p
             inner join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
-            where n.nspname = %(schema)s and pg_get_userbyid(p.proowner) <> %(role)s
+            -- The triggers of `migrate automatic` go on working with the rights of whoever switched them on.
+            where n.nspname = %(schema)s and pg_get_userbyid(p.proowner) <> %(role)s and not p.prosecdef
             order by 1
             """,
             {"schema": self.database.schema, "role": self.role},

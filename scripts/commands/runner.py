@@ -30,6 +30,9 @@ def runner(
     policies: Annotated[
         bool, typer.Option("--policies", help="Policies of its own, even where BYPASSRLS could be granted.")
     ] = False,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Also pg_monitor, which --max-lag and --max-sessions need to look.")
+    ] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Remove the role; what it owns becomes yours.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Run the statements in this database.")] = False,
     yes: YesOption = False,
@@ -45,7 +48,9 @@ def runner(
     with opened(database, "runner") as (session, _):
         with _plain_names(session):
             steps = (
-                rights.removal(session, role) if drop else rights.creation(session, database, role, policies=policies)
+                rights.removal(session, role)
+                if drop
+                else rights.creation(session, database, role, policies=policies, monitor=monitor)
             )
         if not apply:
             print(rights.script(steps), end="")

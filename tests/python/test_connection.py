@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+import servers
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from pooler import pooled
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -223,6 +232,58 @@ def test_tls_that_the_server_lacks(any_server: str) -> None:
         threading.Thread(target=answer, daemon=True).start()
         port = listener.getsockname()[1]
         assert "TLS" in refusal(f"postgresql://app:{SECRET}@127.0.0.1:{port}/shop?sslmode=require")
+
+
+def certificate(folder: Path, name: str, account: str | None) -> None:
+    """A certificate of its own for a host, and its key, as a server wants them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (folder / "server.crt").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "server.key").chmod(0o600)
+    if account:
+        shutil.chown(folder / "server.key", account)
+
+
+def test_tls_settings_hold_for_every_session() -> None:
+    """The tool's own, and those of other programs (dbt, Great Expectations), which get them from the environment."""
+    if connection.OLDEST_VERSION not in servers.programs():
+        pytest.skip(f"PostgreSQL {connection.OLDEST_VERSION} is not installed here, and the embedded one has no TLS")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="tls", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        certificate(folder, "localhost", servers.account())
+        options = (
+            f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c ssl=on "
+            f"-c ssl_cert_file={folder}/server.crt -c ssl_key_file={folder}/server.key"
+        )
+        query = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
+        with servers.private(connection.OLDEST_VERSION, options):
+            url = f"postgresql://postgres@localhost:{port}/postgres?sslmode=verify-full"
+            assert "TLS failed" in refusal(url)
+            database = settings.from_url(f"{url}&sslrootcert={folder}/server.crt&ssl_min_protocol_version=TLSv1.3")
+            with connection.connect(database) as session:
+                assert session.execute(query.encode()).fetchone() == (True, "TLSv1.3")
+            variables = connection.environment(database)
+            assert variables["PGSSLMODE"] == "verify-full"
+            code = f"import psycopg2; c = psycopg2.connect('').cursor(); c.execute({query!r}); print(*c.fetchall())"
+            done = subprocess.run(
+                [sys.executable, "-c", code], env={"PATH": os.environ["PATH"], **variables}, capture_output=True,
+                text=True, check=False,
+            )  # fmt: skip
+            assert done.stdout.strip() == "(True, 'TLSv1.3')", done.stderr
+            elsewhere = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=verify-full"
+            assert "TLS failed" in refusal(f"{elsewhere}&sslrootcert={folder}/server.crt")
 
 
 def test_a_wrong_password(oldest: str) -> None:

@@ -114,6 +114,24 @@ def test_nobody_else_reads_anything(product: Product, role: str, who: str | None
     assert {name: sees(product.session, name, role, user) for name in everything} == dict.fromkeys(everything, 0)
 
 
+@pytest.mark.parametrize(("role", "who"), [("anon", None), ("authenticated", "user"), ("authenticated", "climber")])
+def test_nobody_else_writes_anything(product: Product, role: str, who: str | None) -> None:
+    user = getattr(product, who) if who else None
+    for name in [LOG, *product.relations()]:
+        for statement in (
+            f"insert into {name} default values",
+            f"delete from {name}",
+            f"truncate {name}",
+            f"drop table if exists {name}",
+            f"lock table {name}",
+        ):
+            with (
+                pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)),
+                acting(product.session, role, user),
+            ):
+                product.session.execute(statement.encode())
+
+
 def test_even_with_usage_of_the_schema_the_tables_stay_closed(product: Product) -> None:
     tool = sql.Identifier(product.ledger.schema)
     product.session.execute(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -252,6 +254,33 @@ def test_a_policy_that_hides_rows_stops_it(product: Product) -> None:
         else:
             product.make("--policies")
         assert counted() == (DEMO_EVENTS,)
+
+
+def test_a_policy_that_comes_during_a_run_ends_it(product: Product) -> None:
+    """The rows that it hides look as if they were not there: the run must not say that all is done."""
+    product.make("--policies")
+    narrow = "create policy narrow on public.events as restrictive for select using (provider_is_known(id))"
+    product.execute(
+        """
+        create function public.provider_is_known(uuid) returns boolean language sql as 'select false';
+        create function public.slow() returns trigger language plpgsql as $$
+        begin perform pg_sleep(0.01); return new; end $$;
+        create trigger slow before update on public.events for each row execute function public.slow();
+        """
+    )
+
+    def hide() -> None:
+        while not product.ask("select count(*) from public.migration_log where kind = 'apply'"):
+            time.sleep(0.05)
+        product.execute(f"set lock_timeout = '20s'; {narrow}")
+
+    other = threading.Thread(target=hide)
+    other.start()
+    done = product.run("events", "--apply", "--yes", "--no-build", "--batch-size", "20", expect=1)
+    other.join()
+    assert "Since the run began a policy hides rows" in done.stderr
+    assert product.ask("select status from canonical_migration.migration_runs where kind = 'apply'") == "failed"
+    assert product.ask("select count(*) from public.events where canonical_event = '{}'") > 0
 
 
 # ---------- the command

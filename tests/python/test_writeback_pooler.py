@@ -189,6 +189,30 @@ def test_a_lost_lock_stops_the_run(
     assert apply(through, SLOW).pending_left == 0
 
 
+def test_the_servers_of_a_pooler_are_ended_again_and_again(
+    database: Database, bouncer: Bouncer, in_background: Callable[[Database, Notes], list[Any]]
+) -> None:
+    """The session that holds the lock is let be: without it a run stops (see above)."""
+    create(database, SLOW, 4_000)
+    notes = Notes()
+    became = in_background(bouncer.database, notes)
+    for _ in range(4):
+        time.sleep(0.3)
+        query(
+            database,
+            f"""
+            select pg_terminate_backend(a.pid) from pg_stat_activity as a
+            where a.datname = current_database() and a.pid <> pg_backend_pid()
+            and a.application_name not like 'migrate lock%' and a.pid not in (select l.pid {LOCKS})
+            """,
+        )
+    result = finished(became)
+    assert not isinstance(result, UserError), result
+    assert result.pending_left == 0
+    assert notes.notices
+    check_books(database, SLOW)
+
+
 def test_a_pooler_that_is_restarted(
     database: Database, bouncer: Bouncer, in_background: Callable[[Database, Notes], list[Any]]
 ) -> None:
