@@ -162,9 +162,6 @@ def _described(kind: type[_Body]) -> dict[str, Any]:
 # ---------- the routes
 
 
-PATHS = ("functions/v1/migrate-campaigns-v2", "functions/v1/migrate-events-canonical")
-
-
 def router(access: Access) -> APIRouter:
     """The two endpoints, and their answers to a browser that asks before it sends."""
     routes = APIRouter(prefix="/functions/v1", responses=_RESPONSES)
@@ -205,6 +202,12 @@ def router(access: Access) -> APIRouter:
     async def preflight(request: Request) -> Response:
         return _shared(Response(status_code=204), access.check_origin(request))
 
+    async def not_so(request: Request) -> Response:
+        raise HTTPException(405, "Method Not Allowed", {"Allow": "POST, OPTIONS"})
+
+    async def unknown(request: Request) -> Response:
+        raise HTTPException(404, "There is no such function.")
+
     for path, endpoint, answer, body, summary in (
         ("/migrate-campaigns-v2", migrate_campaigns, CampaignsAnswer, CampaignsRequest, "Fill campaigns.data_sources"),
         ("/migrate-events-canonical", migrate_events, EventsAnswer, EventsRequest, "Fill events.canonical_event"),
@@ -214,6 +217,9 @@ def router(access: Access) -> APIRouter:
             dependencies=[Depends(bearer)],
         )  # fmt: skip
         routes.add_api_route(path, preflight, methods=["OPTIONS"], include_in_schema=False)
+        routes.add_api_route(path, not_so, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    # The pages, which come last, take any other path, but only to read.
+    routes.add_api_route("/{path:path}", unknown, methods=["GET", "HEAD", "POST"], include_in_schema=False)
     return routes
 
 

@@ -11,7 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from scripts.server.admin import Admin
-from scripts.server.functions import PATHS
 from scripts.server.guard import POLICY
 
 # Great Expectations' pages style single elements. No script but the site's own file runs in them.
@@ -46,10 +45,6 @@ def router(admin: Admin) -> APIRouter:
 
     @routes.get("/{path:path}")
     async def page(request: Request, path: str) -> Response:
-        if path in PATHS:
-            raise HTTPException(405, "Method Not Allowed", {"Allow": "POST, OPTIONS"})
-        if path.startswith("functions/"):
-            raise HTTPException(404, "Not Found")
         session = await access.browser(request)
         settled = request.query_params.get("settled", "")[:36]
         found = await run_in_threadpool(admin.site_page, path, session, settled=settled)
