@@ -60,7 +60,7 @@ def removal(session: Session, role: str = DEFAULT_ROLE) -> list[Step]:
     step = Step(f"What {role} owns in this database goes to you; its rights and policies go with it.")
     for text in ("reassign owned by {} to current_user", "drop owned by {}", "drop role {}"):
         step.statements.append(sql.SQL(text).format(name).as_string(session))
-    if not known.i_am_superuser and not known.i_am_member:
+    if not known.i_am_superuser:
         step.statements.insert(0, sql.SQL("grant {} to current_user").format(name).as_string(session))
     return [step]
 
@@ -82,13 +82,12 @@ class _Role:
     superuser: bool
     bypasses: bool
     i_am_superuser: bool
-    i_am_member: bool
 
 
 def _role(session: Session, role: str) -> _Role | None:
     row = session.execute(
         """
-        select r.rolsuper, r.rolbypassrls, me.rolsuper, pg_has_role(me.oid, r.oid, 'member')
+        select r.rolsuper, r.rolbypassrls, me.rolsuper
         from pg_catalog.pg_roles as r
         inner join pg_catalog.pg_roles as me on me.rolname = current_user
         where r.rolname = %s
@@ -153,7 +152,7 @@ class _Creation:
             step.statements.append(self._sql("create role {} login" + (" bypassrls" if bypass else ""), self._me))
         elif known.bypasses != bypass:
             step.statements.append(self._sql("alter role {} " + ("bypassrls" if bypass else "nobypassrls"), self._me))
-        if not superuser and not (known and known.i_am_member):
+        if not superuser:
             # Giving it a schema takes membership in it.
             step.statements.append(self._sql("grant {} to current_user", self._me))
         lacking = self.session.execute(

@@ -22,6 +22,7 @@ from scripts import demo, project
 from scripts.cli import app
 from scripts.connection import connect
 from scripts.errors import UserError
+from scripts.ledger import Ledger
 from scripts.settings import Database
 
 PRODUCT = ("profiles", "user_roles", "websites", "feature_flags")
@@ -159,6 +160,36 @@ def test_a_role_that_bypasses_row_level_security(product: Product) -> None:
     assert product.run("campaigns", "--apply", "--yes", "--json")["status"] == "done"
     with connect(product.as_runner) as session:
         assert session.execute("show row_security").fetchone() == ("off",)
+
+
+def test_an_owner_who_is_no_superuser_can_make_it(each_product: Product) -> None:
+    """As on Supabase, where `postgres` owns the tables, makes roles and bypasses row level security, but no more."""
+    product = each_product
+    owner, name = f"owner_{uuid.uuid4().hex[:6]}", conninfo_to_dict(product.database.conninfo)["dbname"]
+    product.execute(
+        f"create role {owner} login createrole bypassrls; grant all on database {name} to {owner} with grant option;"
+        f"grant all on schema public to {owner} with grant option; grant usage on schema auth to {owner}"
+    )
+    for table in ("events", "campaigns", "integrations", "integration_connectors", "widgets", "templates"):
+        product.execute(f"alter table public.{table} owner to {owner}")
+    superuser, product.database = (
+        product.database,
+        replace(product.database, conninfo=make_conninfo(product.database.conninfo, user=owner)),
+    )
+    try:
+        product.make()
+        # Before version 16 only a superuser may let others bypass row level security.
+        modern = product.ask("select current_setting('server_version_num')::int >= 160000")
+        assert product.ask("select rolbypassrls from pg_roles where rolname = %s", product.role) is modern
+        product.make()
+        with connect(product.as_runner) as session:
+            assert session.execute("select count(*) from public.events").fetchone() == (120,)
+            Ledger(product.database.schema).ensure(session)
+        product.runner("--drop", "--apply", "--yes")
+        assert product.ask("select count(*) from pg_roles where rolname = %s", product.role) == 0
+    finally:
+        product.database = superuser
+        product.execute(f"reassign owned by {owner} to current_user; drop owned by {owner} cascade; drop role {owner}")
 
 
 # ---------- what it may not do
