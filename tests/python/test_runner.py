@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -135,15 +134,12 @@ def test_it_builds_writes_and_undoes_with_policies_of_its_own(each_product: Prod
     assert product.ask("select count(distinct run_id) from public.migration_log") == 3
 
 
-def test_it_takes_over_what_the_owner_has_built_and_proves_it(product: Product, cli: Cli, tmp_path: Path) -> None:
-    """Models, log and undo of the owner become the role's; Great Expectations' and dbt's sessions are its own."""
+def test_it_takes_over_what_the_owner_has_built(product: Product, cli: Cli) -> None:
+    """Models, log and undo of the owner become the role's. (test_no_personal_data.py has the rest of the path.)"""
     invoke(product.database, "campaigns", "--apply", "--yes", "--limit", "5")
     product.make("--policies")
     assert product.run("campaigns", "--apply", "--yes", "--json")["status"] == "done"
     assert product.ask("select count(distinct run_id) from public.migration_log where kind = 'apply'") == 2
-    cli("events", "--apply", "--yes", database=product.as_runner)
-    judged = cli("validate", "--json", "--output", str(tmp_path / "site"), database=product.as_runner, expect=None)
-    assert json.loads(judged.stdout)["expectations"] > 70
     cli("build", "--select", "no_rows_are_hidden_by_row_level_security", database=product.as_runner)
     # Rights that somebody gave it besides are taken away when it is made again.
     role = sql.Identifier(product.role).as_string(None)
