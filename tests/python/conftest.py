@@ -185,6 +185,7 @@ def cli() -> Cli:
 
 def remove_leftovers(patch: pytest.MonkeyPatch) -> None:
     """Remove the servers of test sessions that were killed."""
+    servers.remove_leftovers()
     for folder in Path(tempfile.gettempdir()).glob(f"{STATE_PREFIX}*"):
         try:
             dead = folder.stat().st_uid == os.geteuid() and not psutil.pid_exists(int((folder / "pid").read_text()))

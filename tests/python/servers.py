@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +14,17 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from scripts import embedded
 from scripts.connection import OLDEST_VERSION
 
 #: More folders with an initdb, separated like those of PATH.
 VARIABLE = "TEST_POSTGRES_BINS"
 SUPPORTED = range(OLDEST_VERSION, embedded.VERSION + 1)
+
+
+_PREFIX = "pgtest"
 
 
 @cache
@@ -122,10 +128,26 @@ def _reachable(folder: Path, near: Path) -> Path:
     return copy / folder.relative_to(package.parent)
 
 
+def remove_leftovers() -> None:
+    """Stop the servers of test sessions that were killed, and remove their files."""
+    for folder in Path("/tmp").glob(f"{_PREFIX}*"):
+        with suppress(OSError, ValueError, psutil.Error):
+            if psutil.pid_exists(int((folder / "owner").read_text())):
+                continue
+            with suppress(FileNotFoundError):
+                pid = int((folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+                process = psutil.Process(pid)
+                if str(folder) in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGQUIT)
+                    process.wait(20)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def private(version: int, options: str = "-c fsync=off") -> Iterator[PrivateServer]:
     """Start a server of a version that `programs` has found; stops it and removes its files in the end."""
-    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir="/tmp") as name:
+        (Path(name) / "owner").write_text(str(os.getpid()))
         server = PrivateServer(version, Path(name), options)
         server.start()
         try:
