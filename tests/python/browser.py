@@ -19,7 +19,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 DESK, PHONE = (1280, 900), (360, 740)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # each module that imports it has its own, and there may be one at a time
 def browser() -> Iterator[Browser]:
     """Chromium without a window; fails where there is none, because pages that nobody looked at prove nothing."""
     found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
