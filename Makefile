@@ -40,8 +40,8 @@ test: lint  ## lint, dbt build from an empty database, pytest
 	$(CLEAN) $(MIGRATE) db stop
 	$(CLEAN) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-bench: .venv/installed  ## measure the write-back: make bench ROWS=100000 ROUNDS=3 JSON=bench.json
-	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(BENCH)
+bench: .venv/installed  ## measure the write-back: make bench ROWS=100000,1000000 ROUNDS=3 JSON=bench.json PICTURE=bench.svg
+	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(if $(PICTURE),--picture $(PICTURE)) $(BENCH)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy
 	$(BIN)/ruff check .

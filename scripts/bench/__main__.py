@@ -11,7 +11,7 @@ import psycopg
 import typer
 
 from scripts import embedded, settings
-from scripts.bench import contenders, inserts, measure, report
+from scripts.bench import contenders, inserts, measure, picture, report
 from scripts.bench.mix import Mix
 from scripts.bench.world import Contents, World
 from scripts.commands.common import note, print_table, to_json
@@ -24,7 +24,9 @@ _SHARE = {"min": 0.0, "max": 1.0}
 
 
 def bench(
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Events to make.")] = 100_000,
+    rows: Annotated[
+        str, typer.Option("--rows", metavar="NUMBERS", help="Events to make; several sizes separated by commas.")
+    ] = "100000",
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each contender runs.")] = 3,
     sample: Annotated[int, typer.Option("--sample", min=1, help="Rows for the slow contenders.")] = 5_000,
     raw: Annotated[float, typer.Option("--raw", **_SHARE, help="Share of raw provider payloads.")] = Mix.raw,
@@ -39,18 +41,23 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything measured as JSON.")
     ] = None,
+    picture_file: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Draw the rates against the sizes, as SVG.")
+    ] = None,
 ) -> None:
     """Measure the write-back in databases of its own, which are dropped at the end.
 
-    Contenders: floor, floor_default, apply, keyset, row_by_row, python; and inserts, the application's own writes with
-    and without `migrate automatic`, which has no floor.
+    Contenders: floor, floor_default, apply, workers, keyset, row_by_row, python; and inserts, the application's own
+    writes with and without `migrate automatic`, which has no floor.
     """
+    sizes = _sizes(rows)
     if raw + large + hostile > 1:
         raise UserError("--raw, --large and --hostile are shares of the rows: together at most 1.")
     names = _names(only)
     chosen = [c for c in contenders.ALL if c.name in names] if names != {inserts.NAME} else []
-    if json_file is not None:
-        check_writable(json_file, "--json")
+    for option, file in (("--json", json_file), ("--picture", picture_file)):
+        if file is not None:
+            check_writable(file, option)
     # The embedded server of the demo, and dbt's files for it, are left alone.
     os.environ["MIGRATION_STATE_DIR"] = str(state_dir() / "bench")
     for name in ("DBT_PROFILES_DIR", "MIGRATION_SCHEMA", "MIGRATION_VARS"):
@@ -58,29 +65,44 @@ def bench(
     started = not database_url.strip() and embedded.start()
     try:
         world, mix = World(_server(database_url.strip())), Mix(raw, large, hostile)
-        try:
-            note(f"Making {rows:,} events ...")
-            contents = world.make(rows, mix)
-            note(_described(contents))
-            found = measure.rounds(world, chosen, rounds, min(sample, rows), note) if chosen else []
-            written = inserts.measure(world, rounds, min(sample, rows), note) if inserts.NAME in names else []
-        finally:
-            world.remove()
+        found: list[tuple[Contents, list[measure.Row]]] = []
+        written: list[inserts.Sample] = []
+        for size in sizes:
+            try:
+                note(f"Making {size:,} events ...")
+                contents = world.make(size, mix)
+                note(_described(contents))
+                if chosen:
+                    found.append((contents, measure.rounds(world, chosen, rounds, min(sample, size), note)))
+                # How large the table is does not matter to them.
+                if inserts.NAME in names and not written:
+                    written = inserts.measure(world, rounds, min(sample, size), note)
+            finally:
+                world.remove()
     finally:
         if started:
             embedded.stop()
+    made = report.document(found, mix, rounds)
     if json_file is not None:
-        with whole_file(json_file) as file:
-            document = report.document(found, contents, mix, rounds)
-            file.write(to_json({**document, inserts.NAME: inserts.document(written)}) + "\n")
-    if found:
-        print_table(report.table(found))
+        with whole_file(json_file) as out:
+            out.write(to_json({**made, inserts.NAME: inserts.document(written)}) + "\n")
+    if picture_file is not None and found:
+        picture.draw(made, picture_file)
+    for contents, measured in found:
+        print_table(report.table(contents, measured))
     if written:
         print_table(inserts.table(written))
 
 
 def _server(url: str) -> Database:
     return settings.from_url(url) if url else settings.from_url(embedded.url(), origin="DATABASE_URL")
+
+
+def _sizes(rows: str) -> list[int]:
+    numbers = [number.strip().replace("_", "") for number in rows.split(",")]
+    if not all(number.isdecimal() and int(number) for number in numbers):
+        raise UserError(f"--rows is {rows!r}: give a number of events, or several separated by commas.")
+    return [int(number) for number in numbers]
 
 
 def _names(only: str) -> set[str]:

@@ -69,13 +69,13 @@ def _bare_update(session: psycopg.Connection[Any], database: Database) -> Outcom
     return Outcome(written, time.perf_counter() - began)
 
 
-def _apply(database: Database, sample: int) -> Outcome:
+def _apply(database: Database, sample: int, *options: str) -> Outcome:
     """`migrate events --apply` as a process of its own.
 
     The write phase is from the run's start, after the look at the table, to the end of its last batch.
     """
     began = time.perf_counter()
-    watch = client.run(database, "events", "--apply", "--yes", "--no-build")
+    watch = client.run(database, "events", "--apply", "--yes", "--no-build", *options)
     whole = time.perf_counter() - began
     with connect(database, application_name="bench") as session:
         row: Any = session.execute(
@@ -87,6 +87,10 @@ def _apply(database: Database, sample: int) -> Outcome:
         ).fetchone()
     rows, first, last = row
     return Outcome(rows, last - first, whole, watch.between(first, last))
+
+
+def _two_workers(database: Database, sample: int) -> Outcome:
+    return _apply(database, sample, "--workers", "2")
 
 
 def _row_by_row(database: Database, sample: int) -> Outcome:
@@ -195,6 +199,7 @@ ALL = (
     Contender("floor", "floor: one bare update, the tool's settings", _floor),
     Contender("floor_default", "floor with default settings", _floor_default),
     Contender("apply", "migrate events --apply", _apply),
+    Contender("workers", "migrate events --apply --workers 2", _two_workers),
     Contender("keyset", "batches of 1,000 keys joined to the view", _keyset, sampled=True),
     Contender("row_by_row", "one update and commit per row", _row_by_row, sampled=True),
     Contender("python", "read, map in Python, executemany", _python, sampled=True),

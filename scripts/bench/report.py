@@ -17,9 +17,9 @@ from scripts.bench.mix import Mix
 from scripts.bench.world import Contents
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(contents: Contents, rows: Sequence[Row]) -> Table:
     """One line for each contender, two for the command: its write phase, and all of it."""
-    made = Table(box=None, pad_edge=False)
+    made = Table(box=None, pad_edge=False, title=f"{contents.rows:,} events", title_justify="left")
     made.add_column("")
     for title in ("rows", "seconds", "rows/s", "of the floor", "WAL B/row", "growth B/row", "log B/row", "client MB"):
         made.add_column(title, justify="right")
@@ -45,10 +45,9 @@ def table(rows: Sequence[Row]) -> Table:
     return made
 
 
-def document(rows: Sequence[Row], contents: Contents, mix: Mix, rounds: int) -> dict[str, Any]:
-    """Everything that was measured: medians, and each measurement."""
+def document(sizes: Sequence[tuple[Contents, Sequence[Row]]], mix: Mix, rounds: int) -> dict[str, Any]:
+    """Everything that was measured: for each size of the table the medians, and each measurement."""
     return {
-        "table": asdict(contents),
         "mix": asdict(mix),
         "rounds": rounds,
         "machine": {
@@ -57,7 +56,10 @@ def document(rows: Sequence[Row], contents: Contents, mix: Mix, rounds: int) -> 
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
         },
-        "contenders": {row.contender.name: _contender(row) for row in rows},
+        "sizes": [
+            {"table": asdict(contents), "contenders": {row.contender.name: _contender(row) for row in rows}}
+            for contents, rows in sizes
+        ],
     }
 
 

@@ -24,14 +24,21 @@ def bench(server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_contender_is_measured(server: str, tmp_path: Path) -> None:
-    file = tmp_path / "bench.json"
-    done = bench(server, "--rows", str(ROWS), "--rounds", str(ROUNDS), "--sample", str(SAMPLE), "--json", str(file))
+    file, picture = tmp_path / "bench.json", tmp_path / "bench.svg"
+    done = bench(
+        server, "--rows", f"{ROWS // 3},{ROWS}", "--rounds", str(ROUNDS), "--sample", str(SAMPLE),
+        "--json", str(file), "--picture", str(picture),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(file.read_text(encoding="utf-8"))
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert [size["table"]["rows"] for size in document["sizes"]] == [ROWS // 3, ROWS]
+    assert document["rounds"] == ROUNDS
+    drawn = picture.read_text(encoding="utf-8")
+    assert drawn.count('id="line2d_') > len(contenders.ALL)
+    assert drawn.rstrip().endswith("</svg>")
 
-    assert found["table"]["rows"] == ROWS
+    found = document["sizes"][-1]
     assert found["table"]["out_of_line"] > 0, "some payloads must be large"
-    assert found["rounds"] == ROUNDS
     assert list(found["contenders"]) == [c.name for c in contenders.ALL]
     for contender in contenders.ALL:
         one = found["contenders"][contender.name]
@@ -58,12 +65,14 @@ def test_every_contender_is_measured(server: str, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--only", "nobody"], "nobody"),
+        (["--rows", "10,many"], "--rows"),
+        (["--picture", "/nonexistent/bench.svg"], "--picture"),
         (["--raw", "0.9", "--large", "0.2"], "--raw"),
         (["--json", "/nonexistent/bench.json"], "--json"),
     ],
 )
 def test_a_wrong_option_is_named(server: str, arguments: list[str], words: str) -> None:
-    done = bench(server, "--rows", "10", *arguments)
+    done = bench(server, *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
