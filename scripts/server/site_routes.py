@@ -8,10 +8,11 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from scripts.server.admin import Admin
 from scripts.server.guard import POLICY
+from scripts.site import lineage
 
 # Great Expectations' pages style single elements. No script but the site's own file runs in them.
 _DATA_DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
@@ -53,8 +54,12 @@ def router(admin: Admin) -> APIRouter:
         file = await run_in_threadpool(admin.pages.file, path)
         if file is None:
             raise HTTPException(404, "There is no such page.")
-        policy = _DBT_POLICY if path.startswith("lineage/") else _DATA_DOCS_POLICY
-        return FileResponse(file, media_type=_MEDIA[file.suffix], headers={"Content-Security-Policy": policy})
+        if path.startswith("lineage/"):
+            text = await run_in_threadpool(file.read_text, encoding="utf-8")
+            return HTMLResponse(lineage.without_requests(text), headers={"Content-Security-Policy": _DBT_POLICY})
+        return FileResponse(
+            file, media_type=_MEDIA[file.suffix], headers={"Content-Security-Policy": _DATA_DOCS_POLICY}
+        )
 
     return routes
 
