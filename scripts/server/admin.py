@@ -93,7 +93,7 @@ class Admin:
         """A page of the review site; what it says of campaigns is what the models say."""
         if path == "campaigns.html":
             try:
-                project.bring_up_to_date(self.database, "campaigns", also=("ambiguous_campaigns",))
+                project.bring_up_to_date(self.database, "campaigns")
             except RunInProgress as busy:
                 problem = problem or busy.message
         return self.pages.of_site(path, session, asked={"problem": problem, "settled": settled})

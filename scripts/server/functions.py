@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from scripts import migration, project
+from scripts import migration
 from scripts.batches import START, count_pending, walk
 from scripts.commands.opened import opened
 from scripts.errors import RunInProgress, UserError
@@ -314,7 +314,6 @@ def _events(database: Database, body: EventsRequest, by: Administrator) -> Event
 
 
 def _campaigns(database: Database, body: CampaignsRequest, by: Administrator) -> CampaignsAnswer:
-    project.bring_up_to_date(database, "campaigns")
     failures: list[tuple[str, str]]
     if body.dryRun:
         with migration.opened_for_reading(database, "campaigns", build=True) as reading:
