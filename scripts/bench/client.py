@@ -32,6 +32,11 @@ class Watch:
 
     samples: list[tuple[float, int]] = field(default_factory=list)
 
+    @property
+    def phase(self) -> tuple[float, float]:
+        """The whole time, first to last sample."""
+        return (self.samples[0][0], self.samples[-1][0]) if self.samples else (0.0, 0.0)
+
     def between(self, first: float, last: float) -> Memory:
         """The peak of all, and the growth between two times after the phase's first tenth, which fills caches."""
         settled = first + (last - first) / 10

@@ -14,7 +14,8 @@ from psycopg import sql
 
 from scripts.bench import client
 from scripts.bench.client import Memory
-from scripts.connection import connect
+from scripts.connection import Session, connect
+from scripts.errors import UserError
 from scripts.settings import Database
 from scripts.writeback import SETTINGS, compression
 
@@ -40,6 +41,7 @@ class Contender:
     title: str
     run: Callable[[Database, int], Outcome]
     sampled: bool = False
+    then: Contender | None = None  # runs on what this one wrote
 
 
 def _floor(database: Database, sample: int) -> Outcome:
@@ -83,10 +85,38 @@ def _apply(database: Database, sample: int, *options: str) -> Outcome:
                 "select coalesce(sum(l.records_succeeded), 0)::bigint, extract(epoch from min(r.started_at))::float8, "
                 "extract(epoch from max(l.completed_at))::float8 "
                 "from public.migration_log as l inner join {} as r on r.run_id = l.run_id where l.kind = 'apply'"
-            ).format(sql.Identifier(database.schema, "migration_runs"))
+            ).format(_runs(database))
         ).fetchone()
     rows, first, last = row
     return Outcome(rows, last - first, whole, watch.between(first, last))
+
+
+def _rollback(database: Database, sample: int) -> Outcome:
+    """`migrate rollback` of everything that the run before it wrote, from start to end of the command."""
+    with connect(database, application_name="bench") as session:
+        run_id = _one(session, sql.SQL("select run_id::text from {}").format(_runs(database)))
+    began = time.perf_counter()
+    watch = client.run(database, "rollback", run_id, "--apply", "--yes")
+    whole = time.perf_counter() - began
+    with connect(database, application_name="bench") as session:
+        session.execute("set statement_timeout = 0")
+        rows = _one(
+            session,
+            sql.SQL("select sum(records_succeeded)::bigint from public.migration_log where kind = 'rollback'"),
+        )
+        # Before the run a row's value is null or the column's default, an empty object.
+        if left := _one(session, sql.SQL("select count(*) from public.events where canonical_event ? 'normalized'")):
+            raise UserError(f"The rollback left {left:,} rows as they were written.")
+    return Outcome(rows, whole, whole, watch.between(*watch.phase))
+
+
+def _one(session: Session, query: sql.SQL | sql.Composed) -> Any:
+    row: Any = session.execute(query).fetchone()
+    return row[0]
+
+
+def _runs(database: Database) -> sql.Identifier:
+    return sql.Identifier(database.schema, "migration_runs")
 
 
 def _two_workers(database: Database, sample: int) -> Outcome:
@@ -94,10 +124,22 @@ def _two_workers(database: Database, sample: int) -> Outcome:
 
 
 def _row_by_row(database: Database, sample: int) -> Outcome:
-    """An update for every row with a commit of its own: what the tool being replaced does, without its HTTP.
+    """The floor's statement for one row at a time, each with a commit of its own."""
+    written = 0
+    with connect(database, application_name="bench rows") as session:
+        began, last = time.perf_counter(), _NOWHERE
+        while written < sample:
+            keys = _keys(session, last)
+            if not keys:
+                break
+            for key in keys[: sample - written]:
+                written += _update(session, database, [key])
+            last = keys[-1]
+        return Outcome(written, time.perf_counter() - began)
 
-    The values come from the view, a page at a time.
-    """
+
+def _row_by_page(database: Database, sample: int) -> Outcome:
+    """What the tool being replaced does, without its HTTP: read a page of values, then update and commit row by row."""
     written = 0
     with connect(database, application_name="bench rows") as session:
         began, last = time.perf_counter(), _NOWHERE
@@ -179,15 +221,19 @@ def _keyset(database: Database, sample: int) -> Outcome:
             keys = _keys(session, last)
             if not keys:
                 break
-            written += session.execute(
-                sql.SQL(
-                    "update public.events as e set canonical_event = v.canonical_event from {} as v "
-                    "where v.event_id = e.id and e.id = any(%s) and v.event_id = any(%s)"
-                ).format(_view(database)),
-                [keys, keys],
-            ).rowcount
+            written += _update(session, database, keys)
             last = keys[-1]
         return Outcome(written, time.perf_counter() - began)
+
+
+def _update(session: Session, database: Database, keys: list[UUID]) -> int:
+    return session.execute(
+        sql.SQL(
+            "update public.events as e set canonical_event = v.canonical_event from {} as v "
+            "where v.event_id = e.id and e.id = any(%s) and v.event_id = any(%s)"
+        ).format(_view(database)),
+        [keys, keys],
+    ).rowcount
 
 
 def _view(database: Database) -> sql.Identifier:
@@ -198,10 +244,13 @@ def _view(database: Database) -> sql.Identifier:
 ALL = (
     Contender("floor", "floor: one bare update, the tool's settings", _floor),
     Contender("floor_default", "floor with default settings", _floor_default),
-    Contender("apply", "migrate events --apply", _apply),
+    Contender(
+        "apply", "migrate events --apply", _apply, then=Contender("rollback", "its migrate rollback --apply", _rollback)
+    ),
     Contender("workers", "migrate events --apply --workers 2", _two_workers),
     Contender("keyset", "batches of 1,000 keys joined to the view", _keyset, sampled=True),
-    Contender("row_by_row", "one update and commit per row", _row_by_row, sampled=True),
+    Contender("row_by_row", "that update and a commit for each row", _row_by_row, sampled=True),
+    Contender("row_by_page", "a page of values, then an update and a commit per row", _row_by_page, sampled=True),
     Contender("python", "read, map in Python, executemany", _python, sampled=True),
 )
 FLOOR = ALL[0]

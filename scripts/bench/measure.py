@@ -47,13 +47,15 @@ def rounds(
     world: World, contenders: Sequence[Contender], count: int, sample: int, say: Callable[[str], None]
 ) -> list[Row]:
     """Measure every contender `count` times, in an order that turns by one place every round."""
-    found: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
+    found: dict[str, list[Sample]] = {contender.name: [] for contender in every(contenders)}
     for number in range(count):
         turn = number % len(contenders)
-        for contender in (*contenders[turn:], *contenders[:turn]):
-            one = _measure(world.fresh(), contender, sample)
-            found[contender.name].append(one)
-            say(f"round {number + 1} of {count}: {contender.title}: {one.rate:,.0f} rows/s")
+        for first in (*contenders[turn:], *contenders[:turn]):
+            database = world.fresh()
+            for contender in every([first]):
+                one = _measure(database, contender, sample)
+                found[contender.name].append(one)
+                say(f"round {number + 1} of {count}: {contender.title}: {one.rate:,.0f} rows/s")
     floors = found[FLOOR.name]
     return [
         Row(
@@ -61,8 +63,13 @@ def rounds(
             found[contender.name],
             median(one.rate / floor.rate for one, floor in zip(found[contender.name], floors, strict=True)),
         )
-        for contender in contenders
+        for contender in every(contenders)
     ]
+
+
+def every(contenders: Sequence[Contender]) -> list[Contender]:
+    """The contenders, each followed by what runs on its result."""
+    return [one for first in contenders for one in (first, first.then) if one is not None]
 
 
 def _measure(database: Database, contender: Contender, sample: int) -> Sample:

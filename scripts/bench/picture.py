@@ -13,7 +13,7 @@ from scripts.files import whole_file
 #: Told apart by colour (Okabe and Ito, for colour-blind people too), by mark and by the words beside the line.
 _STYLES = (
     ("#000000", "o"), ("#999999", "o"), ("#0072B2", "s"), ("#009E73", "D"), ("#E69F00", "^"), ("#D55E00", "v"),
-    ("#CC79A7", "P"),
+    ("#CC79A7", "P"), ("#56B4E9", "X"), ("#F0E442", "*"),
 )  # fmt: skip
 
 
