@@ -12,7 +12,6 @@ from scripts.errors import RunInProgress
 from scripts.paths import project_dir
 from scripts.preflight import size
 from scripts.settings import Database
-from scripts.site import build
 
 #: What the pages read beside the targets' own models.
 REPORTS = (
@@ -49,6 +48,9 @@ def site(
     Changes nothing in the product's tables; report models that are missing are built, unless --no-build. What takes
     long is left to the commands that make it: `migrate validate` (Data Docs) and `migrate build --docs` (lineage).
     """
+    # Here, not above: the templates would slow down every other command.
+    from scripts.site import build
+
     folder = (output or project_dir() / "site" / "review").expanduser().absolute()
     build.check_folder(folder)
     database = settings.resolve(profile, target)
