@@ -13,7 +13,7 @@ import typer
 from scripts import embedded, settings
 from scripts.bench import contenders, inserts, measure, picture, report
 from scripts.bench.mix import Mix
-from scripts.bench.world import Contents, World
+from scripts.bench.world import Contents, World, embedded_server
 from scripts.commands.common import note, print_table, to_json
 from scripts.errors import UserError
 from scripts.files import check_writable, whole_file
@@ -95,7 +95,7 @@ def bench(
 
 
 def _server(url: str) -> Database:
-    return settings.from_url(url) if url else settings.from_url(embedded.url(), origin="DATABASE_URL")
+    return settings.from_url(url) if url else embedded_server()
 
 
 def _sizes(rows: str) -> list[int]:

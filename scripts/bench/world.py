@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from scripts import demo, locks, project, settings
+from scripts import demo, embedded, locks, project, settings
 from scripts.bench import mix as mixes
 from scripts.bench.mix import Mix
 from scripts.connection import Session, connect, explain
@@ -25,6 +26,11 @@ from scripts.settings import Database
 POOL = 20_000
 SEED = 1
 TODAY = date(2025, 6, 30)
+
+#: What the embedded server gets: a quarter of the machine's memory, but no more than this, in bytes.
+MOST_BUFFERS = 4 << 30
+#: A run over millions of rows would otherwise be one checkpoint after the other, each with the pages of all indexes.
+MAX_WAL_SIZE = "8GB"
 
 _ORIGINAL = "canonical_migration_bench_original"
 _COPY = "canonical_migration_bench"
@@ -41,6 +47,18 @@ class Contents:
     mean_payload_bytes: float
     out_of_line: int  # rows whose payload is stored outside the row
     server: str
+
+
+def embedded_server() -> Database:
+    """The embedded server, started with the memory and WAL that one gives a server of this size."""
+    server = settings.from_url(embedded.url(), origin="DATABASE_URL")
+    buffers = min(psutil.virtual_memory().total // 4, MOST_BUFFERS)
+    with connect(server, application_name="bench") as session:
+        for name, value in (("shared_buffers", f"{buffers >> 20}MB"), ("max_wal_size", MAX_WAL_SIZE)):
+            session.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    embedded.stop()
+    embedded.start()
+    return server
 
 
 class World:
