@@ -1,4 +1,4 @@
-.PHONY: help demo test bench lint build docs validate site serve lock clean
+.PHONY: help demo test bench lint build build-afresh docs validate site serve lock clean
 
 # What a person may set: the Python to start from, and DATABASE_URL (see README.md).
 PYTHON ?= python3
@@ -33,12 +33,15 @@ demo: .venv/installed  ## fill the embedded PostgreSQL with example rows and mig
 	$(call step,site)
 
 test: export MIGRATION_STATE_DIR := $(CURDIR)/.state/test
-test: lint  ## lint, dbt build from an empty database, pytest
+test: .venv/installed  ## lint, dbt build from an empty database, pytest
 	$(CLEAN) $(MIGRATE) db reset --yes
-	$(EMBEDDED) $(MIGRATE) demo
-	$(EMBEDDED) $(MIGRATE) build
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint build-afresh
 	$(CLEAN) $(MIGRATE) db stop
 	$(CLEAN) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+build-afresh: .venv/installed
+	$(EMBEDDED) $(MIGRATE) demo
+	$(EMBEDDED) $(MIGRATE) build
 
 bench: .venv/installed  ## measure the write-back: make bench ROWS=100000,1000000 ROUNDS=3 JSON=bench.json PICTURE=bench.svg
 	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(if $(PICTURE),--picture $(PICTURE)) $(BENCH)

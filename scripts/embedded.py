@@ -56,7 +56,6 @@ shared_buffers = 256MB
 maintenance_work_mem = 128MB
 max_wal_size = 2GB
 checkpoint_timeout = 15min
-wal_compression = on
 # Containers often have a /dev/shm of 64 MB: parallel queries take their memory from here first.
 min_dynamic_shared_memory = 64MB
 # Statements and details of errors quote rows, and rows hold personal data.

@@ -11,10 +11,11 @@ from matplotlib.ticker import FuncFormatter
 from scripts.files import whole_file
 
 #: Told apart by colour (Okabe and Ito, for colour-blind people too), by mark and by the words beside the line.
-_STYLES = (
-    ("#000000", "o"), ("#999999", "o"), ("#0072B2", "s"), ("#009E73", "D"), ("#E69F00", "^"), ("#D55E00", "v"),
-    ("#CC79A7", "P"), ("#56B4E9", "X"), ("#F0E442", "*"),
-)  # fmt: skip
+_STYLES = {
+    "floor": ("#000000", "o"), "floor_default": ("#999999", "o"), "apply": ("#0072B2", "s"),
+    "rollback": ("#CC79A7", "P"), "workers": ("#009E73", "D"), "keyset": ("#E69F00", "^"),
+    "row_by_row": ("#D55E00", "v"), "row_by_page": ("#56B4E9", "X"), "python": ("#F0E442", "*"),
+}  # fmt: skip
 
 
 def draw(document: dict[str, Any], file: Path) -> None:
@@ -23,7 +24,8 @@ def draw(document: dict[str, Any], file: Path) -> None:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     over = [size["table"]["rows"] for size in sizes]
-    for name, (colour, mark) in zip(sizes[0]["contenders"], _STYLES, strict=False):
+    for name in sizes[0]["contenders"]:
+        colour, mark = _STYLES[name]
         found = [size["contenders"][name] for size in sizes]
         axes.plot(over, [one["rows_per_second"] for one in found], color=colour, marker=mark, label=found[0]["title"])
     axes.set_xscale("log")
