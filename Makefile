@@ -43,7 +43,7 @@ build-afresh: .venv/installed
 	$(EMBEDDED) $(MIGRATE) demo
 	$(EMBEDDED) $(MIGRATE) build
 
-bench: .venv/installed  ## measure the write-back: make bench ROWS=100000,1000000 ROUNDS=3 JSON=bench.json PICTURE=bench.svg
+bench: .venv/installed  ## measure the write-back: make bench ROWS=100000,1000000 ROUNDS=3 JSON=bench.json PICTURE=bench.svg BENCH="--providers shopify=3"
 	$(BIN)/python -m scripts.bench $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(if $(PICTURE),--picture $(PICTURE)) $(BENCH)
 
 lint: .venv/installed  ## sqlfluff, ruff, mypy

@@ -12,7 +12,7 @@ import typer
 
 from scripts import embedded, settings
 from scripts.bench import contenders, inserts, measure, picture, report
-from scripts.bench.mix import Mix
+from scripts.bench.mix import Mix, pools
 from scripts.bench.world import Contents, World, embedded_server
 from scripts.commands.common import note, print_table, to_json
 from scripts.errors import UserError
@@ -32,6 +32,12 @@ def bench(
     raw: Annotated[float, typer.Option("--raw", **_SHARE, help="Share of raw provider payloads.")] = Mix.raw,
     large: Annotated[float, typer.Option("--large", **_SHARE, help="Share of large (TOASTed) ones.")] = Mix.large,
     hostile: Annotated[float, typer.Option("--hostile", **_SHARE, help="Share of hostile rows.")] = Mix.hostile,
+    providers: Annotated[
+        str,
+        typer.Option(
+            "--providers", metavar="NAME=FACTOR,...", help="Providers more or less often than in the demo: shopify=3."
+        ),
+    ] = "",
     only: Annotated[
         str, typer.Option("--only", metavar="NAMES", help="Contenders besides the floor, separated by commas.")
     ] = "",
@@ -53,6 +59,8 @@ def bench(
     sizes = _sizes(rows)
     if raw + large + hostile > 1:
         raise UserError("--raw, --large and --hostile are shares of the rows: together at most 1.")
+    mix = Mix(raw, large, hostile, _weights(providers))
+    pools(mix)  # what is wrong with it is said before anything is made
     names = _names(only)
     chosen = [c for c in contenders.ALL if c.name in names] if names != {inserts.NAME} else []
     for option, file in (("--json", json_file), ("--picture", picture_file)):
@@ -64,7 +72,7 @@ def bench(
         os.environ.pop(name, None)
     started = not database_url.strip() and embedded.start()
     try:
-        world, mix = World(_server(database_url.strip())), Mix(raw, large, hostile)
+        world = World(_server(database_url.strip()))
         found: list[tuple[Contents, list[measure.Row]]] = []
         written: list[inserts.Sample] = []
         for size in sizes:
@@ -103,6 +111,17 @@ def _sizes(rows: str) -> list[int]:
     if not all(number.isdecimal() and int(number) for number in numbers):
         raise UserError(f"--rows is {rows!r}: give a number of events, or several separated by commas.")
     return [int(number) for number in numbers]
+
+
+def _weights(providers: str) -> dict[str, float]:
+    pairs = [pair.partition("=") for pair in providers.split(",") if pair.strip()]
+    try:
+        found = {name.strip(): float(factor) for name, _, factor in pairs}
+    except ValueError:
+        found = {"": -1.0}
+    if not all(0 <= factor < 1_000_000 for factor in found.values()):
+        raise UserError(f"--providers is {providers!r}: give names with factors from 0, as shopify=3,stripe=0.5.")
+    return found
 
 
 def _names(only: str) -> set[str]:

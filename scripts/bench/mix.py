@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from scripts.demo import load, payloads, shapes
 from scripts.demo.shape import Columns, Shape
 from scripts.demo.values import Values
 from scripts.demo.world import World
+from scripts.errors import UserError
 
 # Rows of these writers hold a canonical event already, and every row of the benchmark is to be written.
 _MIGRATED = "migrated"
@@ -22,12 +23,19 @@ class Mix:
     """Shares of the rows; the rest are condensed rows as the product's writers store them.
 
     raw: a provider's own object as it came, 1 to 3 KB. large: an order with many items, mostly stored out of line
-    (TOASTed). hostile: values made to break things; those above 64 KB are left out.
+    (TOASTed). hostile: values made to break things; those above 64 KB are left out. providers: how much more often
+    than in the demo a provider occurs, but for the hostile rows (1 unless named, 0: never).
     """
 
     raw: float = 0.30
     large: float = 0.05
     hostile: float = 0.01
+    providers: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def condensed(self) -> float:
+        """The share of the rest."""
+        return 1 - self.raw - self.large - self.hostile
 
 
 HOSTILE_BYTES = 65_536
@@ -36,24 +44,36 @@ HOSTILE_BYTES = 65_536
 def rows(mix: Mix, count: int, seed: int, today: date, world: World) -> Iterator[tuple[Any, ...]]:
     """`count` rows for the columns `load.EVENT_COLUMNS`, oldest first; the same arguments give the same rows."""
     v = Values(f"{seed}:bench")
+    chosen = pools(mix)
+    end = datetime(today.year, today.month, today.day, tzinfo=UTC)
+    for n in range(count):
+        v.created = end - timedelta(seconds=30 * (count - n))
+        yield next(made for made in _tries(v, chosen, mix, world) if made is not None)
+
+
+def pools(mix: Mix) -> dict[str, list[Shape]]:
+    """The shapes of each kind of row. Raises UserError when the mix names what is not there, or leaves a kind empty."""
     known = [shape for shape in shapes.ALL if shape.writer != _MIGRATED]
-    pools = {
+    found = {
         "condensed": [s for s in known if not s.hostile and s.writer not in _RAW_WRITERS],
         "raw": [s for s in known if not s.hostile and s.writer in _RAW_WRITERS],
         "hostile": [s for s in known if s.hostile],
         "large": list(_LARGE),
     }
-    end = datetime(today.year, today.month, today.day, tzinfo=UTC)
-    for n in range(count):
-        v.created = end - timedelta(seconds=30 * (count - n))
-        yield next(made for made in _tries(v, pools, mix, world) if made is not None)
+    names = {shape.provider for shape in known if shape.provider}
+    if unknown := mix.providers.keys() - names:
+        raise UserError(f"--providers names {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}.")
+    for kind, pool in found.items():
+        if getattr(mix, kind) > 0 and not any(_weight(shape, mix) for shape in pool):
+            raise UserError(f"--providers leaves no {kind} rows, and they are {getattr(mix, kind):.0%} of all.")
+    return found
 
 
-def _tries(v: Values, pools: dict[str, list[Shape]], mix: Mix, world: World) -> Iterator[tuple[Any, ...] | None]:
+def _tries(v: Values, chosen: dict[str, list[Shape]], mix: Mix, world: World) -> Iterator[tuple[Any, ...] | None]:
     """Rows for one place; None where the row is too large or holds a canonical event already."""
     while True:
         kind = _kind(v.random(), mix)
-        shape = v.pick(pools[kind]) if kind == "hostile" else _weighted(v, pools[kind])
+        shape = v.pick(chosen[kind]) if kind == "hostile" else _weighted(v, chosen[kind], mix)
         v.row_id = v.uuid()
         v.site = v.pick(world.sites)
         row = load.event_row(v, shape, shape.make(v))
@@ -71,8 +91,12 @@ def _kind(at: float, mix: Mix) -> str:
     return "condensed"
 
 
-def _weighted(v: Values, pool: list[Shape]) -> Shape:
-    return v.rng.choices(pool, [shape.weight for shape in pool])[0]
+def _weighted(v: Values, pool: list[Shape], mix: Mix) -> Shape:
+    return v.rng.choices(pool, [_weight(shape, mix) for shape in pool])[0]
+
+
+def _weight(shape: Shape, mix: Mix) -> float:
+    return shape.weight * mix.providers.get(shape.provider or "", 1)
 
 
 def _large_shopify(v: Values) -> Columns:

@@ -12,7 +12,7 @@ import pytest
 from scripts.bench import contenders, measure
 from scripts.paths import project_dir
 
-ROWS, ROUNDS, SAMPLE = 300, 2, 60
+ROWS, ROUNDS, SAMPLE = 300, 1, 40
 
 
 def bench(server: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -69,6 +69,9 @@ def test_every_contender_is_measured(server: str, tmp_path: Path) -> None:
         (["--rows", "10,many"], "--rows"),
         (["--picture", "/nonexistent/bench.svg"], "--picture"),
         (["--raw", "0.9", "--large", "0.2"], "--raw"),
+        (["--providers", "shopify"], "--providers"),
+        (["--providers", "shopfiy=2"], "shopfiy"),
+        (["--providers", "shopify=0,woocommerce=0"], "large"),
         (["--json", "/nonexistent/bench.json"], "--json"),
     ],
 )
