@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -209,7 +209,9 @@ def _copy(session: Session, name: sql.Identifier, source: sql.Identifier, days: 
             "Does the role see every row of the table?",
             exit_code=1,
         )
-    facts = {"rows": copied, "left_out": total - copied, "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    # When the snapshot was taken, by the clock that the runs go by.
+    made_at = _one(session, "select now()")
+    facts = {"rows": copied, "left_out": total - copied, "made_at": made_at.isoformat(timespec="seconds")}
     session.execute(sql.SQL("comment on table {} is {}").format(name, sql.Literal(json.dumps(facts))))
 
 

@@ -30,6 +30,12 @@ class Evidence:
     recorded_by: str  # the database user
     summary: dict[str, Any]
 
+    @property
+    def began_at(self) -> datetime | None:
+        """When it began to look, where that was recorded: what was written since it may not have seen."""
+        found = self.summary.get("began_at")
+        return datetime.fromisoformat(found) if isinstance(found, str) else None
+
 
 def record(session: Session, ledger: Ledger, kind: str, summary: dict[str, Any]) -> str:
     """Record that something was done now; returns why it could not be, or an empty text.

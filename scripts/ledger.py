@@ -81,6 +81,7 @@ class Run:
     processed: int
     succeeded: int
     failed: int
+    last_batch_at: datetime | None = None
     control: str = "run"
     controlled_by: UUID | None = None
     waiting_for: str | None = None
@@ -333,7 +334,7 @@ class Ledger:
                         (to_jsonb(r) ->> 'controlled_by')::uuid as controlled_by,
                         to_jsonb(r) ->> 'waiting_for' as waiting_for,
                         (to_jsonb(r) ->> 'waiting_since')::timestamptz as waiting_since,
-                        l.batches, l.processed, l.succeeded, l.failed,
+                        l.batches, l.processed, l.succeeded, l.failed, l.last_batch_at,
                         not exists (
                             select 1
                             from runs as n
@@ -349,7 +350,8 @@ class Ledger:
                             count(*) as batches,
                             coalesce(sum(g.records_processed), 0)::bigint as processed,
                             coalesce(sum(g.records_succeeded), 0)::bigint as succeeded,
-                            coalesce(sum(g.records_failed), 0)::bigint as failed
+                            coalesce(sum(g.records_failed), 0)::bigint as failed,
+                            max(g.completed_at) as last_batch_at
                         from {log} as g
                         where g.run_id = r.run_id
                     ) as l

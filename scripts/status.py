@@ -13,11 +13,17 @@ from psycopg.rows import dict_row
 from scripts import automatic, backup, batches, faults, locks, project
 from scripts.backup import Backup
 from scripts.connection import Session, transaction
+from scripts.errors import UserError
 from scripts.ledger import Ledger, Run
 from scripts.project import Target
 from scripts.settings import Database
 
 LAST_RUNS = 5
+#: What is left to do once nothing is pending; the review site knows what of it was done.
+AFTERWARDS = [
+    "Nothing is pending. `migrate validate` proves it, `migrate verify` that nothing else was changed.",
+    "`migrate log --output FILE` keeps the log; `migrate teardown` removes the models.",
+]
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,7 @@ def status(session: Session, database: Database, ledger: Ledger) -> Status:
 def _numbers(session: Session, database: Database) -> dict[str, Any]:
     """The one row of the report model `migration_status`; empty when it is not built or cannot be read."""
     name = sql.Identifier(database.schema, "migration_status")
-    row = session.execute("select to_regclass(%s) is not null", [name.as_string(session)]).fetchone()
-    if not row or not row[0]:
+    if not _exists(session, name):
         return {}
     try:
         with transaction(session), session.cursor(row_factory=dict_row) as cursor:
@@ -81,26 +86,32 @@ def _numbers(session: Session, database: Database) -> dict[str, Any]:
 def _target(session: Session, target: Target, built_at: datetime | None) -> TargetStatus:
     column = f"{target.schema}.{target.table}.{target.target_column}"
     try:
-        pending = sum(
-            batches.count_pending(session, target, leaf)
-            for leaf in batches.leaves(session, target.schema, target.table)
-        )
+        leaves = batches.leaves(session, target.schema, target.table)
+        if not leaves and not _exists(session, sql.Identifier(target.schema, target.table)):
+            return TargetStatus(target.command, column, None, None, built_at, "there is no such table")
+        pending = sum(batches.count_pending(session, target, leaf) for leaf in leaves)
         writable = pending if target.complete else _writable(session, target)
     except psycopg.Error as error:
         return TargetStatus(target.command, column, None, None, built_at, faults.describe(error))
+    except UserError as error:  # a partition that is no ordinary table
+        return TargetStatus(target.command, column, None, None, built_at, error.message.rstrip("."))
     return TargetStatus(target.command, column, pending, writable, built_at)
 
 
 def _writable(session: Session, target: Target) -> int | None:
     """Rows of a model that leaves some to a person; None when the model is not built."""
     name = batches.model_name(target)
-    row = session.execute("select to_regclass(%s) is not null", [name.as_string(session)]).fetchone()
-    if not row or not row[0]:
+    if not _exists(session, name):
         return None
     found = session.execute(
         sql.SQL("select count(*) from {} as m where m.{}").format(name, sql.Identifier(target.pending_flag))
     ).fetchone()
     return int(found[0]) if found else None
+
+
+def _exists(session: Session, name: sql.Composable) -> bool:
+    row = session.execute("select to_regclass(%s) is not null", [name.as_string(session)]).fetchone()
+    return bool(row and row[0])
 
 
 def _next_steps(found: Status, runs: list[Run]) -> list[str]:
@@ -141,10 +152,7 @@ def _next_steps(found: Status, runs: list[Run]) -> list[str]:
             left = target.rows_pending - target.writable
             steps.append(f"{left:,} pending {target.command} need a person: `migrate decide`.")
     if not steps and any(one.kind == "apply" for one in runs):
-        steps += [
-            "Nothing is pending. `migrate validate` proves it, `migrate verify` that nothing else was changed.",
-            "`migrate log --output FILE` keeps the log; `migrate teardown` removes the models.",
-        ]
+        steps += AFTERWARDS
     return steps or ["Nothing is pending."]
 
 

@@ -65,6 +65,7 @@ class Validation:
     findings: list[Finding]
     site: Path
     skipped: str | None = None  # what could not be judged, and why
+    began_at: datetime | None = None  # by the clock of the database
 
     @property
     def failed(self) -> list[Finding]:
@@ -86,6 +87,8 @@ def validate(database: Database, site: Path, *, build: bool = True) -> Validatio
     _bring_models(database, build=build)
     with connect(database, application_name="migrate validate") as session:
         names, skipped = _names(database, session)
+        began = session.execute("select clock_timestamp()").fetchone()
+        assert began is not None
         chosen = suites(names)
         try:
             with _variables(database), tempfile.TemporaryDirectory(prefix="migration-validation-") as folder:
@@ -101,7 +104,7 @@ def validate(database: Database, site: Path, *, build: bool = True) -> Validatio
                     if suite.title not in given_up
                 ]
                 kept = [suite for suite in chosen if suite.title not in given_up]
-                found = Validation(database.label, datetime.now(UTC), kept, findings, site, skipped)
+                found = Validation(database.label, datetime.now(UTC), kept, findings, site, skipped, began[0])
                 context.build_data_docs()
                 data_docs.publish(Path(folder) / _SITE, site, found)
         except psycopg.Error as error:
@@ -413,6 +416,7 @@ def as_json(found: Validation) -> dict[str, Any]:
 def summary(found: Validation) -> dict[str, Any]:
     """The result for the record: each suite's counts, and what was not met, by number."""
     return {
+        "began_at": found.began_at.isoformat() if found.began_at else None,
         "expectations": len(found.findings),
         "met": sum(one.met for one in found.findings),
         "failed": len(found.failed),
