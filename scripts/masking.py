@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 # Keys whose values say nothing about a person. The last part of a dotted key counts; `meta.` keys are the tool's own.
@@ -17,7 +18,9 @@ _PLAIN = frozenset(
     }
 )  # fmt: skip
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_CONTACT = re.compile(r"[^\s<>()@,;:]+@[^\s<>()@,;:]+|\+?\d[\d ().-]{5,}\d")
+_CONTACT = re.compile(rf"{_ID.pattern}|[^\s<>()@,;:]+@[^\s<>()@,;:]+|\+?\d[\d ().-]{{5,}}\d", re.IGNORECASE)
+# Fewer digits are a count, a year, a price.
+_DIGITS_OF_A_PERSON = 5
 _LONGEST_TEXT = 60
 _LONGEST_VALUE = 1_000
 # Nobody reads deeper, and a hostile value is nested deeper than Python can follow.
@@ -27,16 +30,22 @@ _DEEPEST = 40
 def masked(value: Any, key: str = "", depth: int = 0) -> Any:
     """A JSON value with its texts made unreadable where they may be personal: letters become x, digits 9.
 
-    The shape stays visible (`Xxx Xxx`, `xxx@xxxxxxx.xxx`). Ids, and values under keys that are known to say nothing
-    about a person, stay as they are; so do numbers outside a payload's texts and true/false.
+    The shape stays visible (`Xxx Xxx`, `xxx@xxxxxxx.xxx`), of numbers with five digits or more too: one may be a
+    telephone or a place on earth.
+    Ids, true and false, and values under keys that are known to say nothing about a person, stay as they are; of other
+    keys only addresses and long numbers are masked.
     """
     if isinstance(value, (dict, list)) and depth == _DEEPEST:
         return "…"
     if isinstance(value, dict):
-        return {name: masked(inner, name, depth + 1) for name, inner in value.items()}
+        return {without_contacts(name): masked(inner, name, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
         return [masked(inner, key, depth + 1) for inner in value]
-    if not isinstance(value, str) or key.startswith("meta.") or key.rsplit(".", 1)[-1] in _PLAIN:
+    if key.startswith("meta.") or key.rsplit(".", 1)[-1] in _PLAIN or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float | Decimal):
+        return _masked_number(value)
+    if not isinstance(value, str):
         return value
     if _ID.fullmatch(value):
         return value
@@ -49,7 +58,7 @@ def without_contacts(text: str) -> str:
 
     def mask(match: re.Match[str]) -> str:
         found = match.group(0)
-        if "@" not in found and sum(map(str.isdigit, found)) < 9:  # a date
+        if _ID.fullmatch(found) or ("@" not in found and sum(map(str.isdigit, found)) < 9):  # or a date
             return found
         return "".join(_mask(character) for character in found)
 
@@ -74,6 +83,13 @@ def _is_long(value: Any) -> bool:
         return len(json.dumps(value, default=str)) > _LONGEST_VALUE
     except RecursionError:
         return True
+
+
+def _masked_number(value: float | Decimal) -> float | Decimal:
+    text = str(value)
+    if sum(map(str.isdigit, text)) < _DIGITS_OF_A_PERSON:
+        return value
+    return type(value)("".join(_mask(character) if character.isdigit() else character for character in text))
 
 
 def _mask(character: str) -> str:

@@ -354,8 +354,8 @@ def _samples(session: Session, plan: Plan, spans: Sequence[Span], wanted: int = 
                 raise
             continue
         for key, group, *texts in rows:
-            values = [_readable(text) for text in texts]
-            if _TOO_DEEP in values:
+            values = [readable(text) for text in texts]
+            if UNREADABLE in values:
                 continue
             sample = Sample(key, group, *values)
             if sample.group in first:
@@ -367,11 +367,12 @@ def _samples(session: Session, plan: Plan, spans: Sequence[Span], wanted: int = 
     return [*first.values(), *others][:wanted]
 
 
-_TOO_DEEP = object()
+#: What `readable` gives for a value that nobody could read.
+UNREADABLE = object()
 
 
-def _readable(text: str | None) -> Any:
-    """A JSON value for people; `_TOO_DEEP` where it is nested deeper than they, and Python, would follow."""
+def readable(text: str | None) -> Any:
+    """A JSON value for people; UNREADABLE where it is nested deeper, or a number longer, than Python follows."""
 
     def shallow(value: Any, levels: int) -> bool:
         children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -379,9 +380,9 @@ def _readable(text: str | None) -> Any:
 
     try:
         value = None if text is None else json.loads(text)
-    except RecursionError:
-        return _TOO_DEEP
-    return value if shallow(value, _SAMPLE_LEVELS) else _TOO_DEEP
+    except (RecursionError, ValueError):
+        return UNREADABLE
+    return value if shallow(value, _SAMPLE_LEVELS) else UNREADABLE
 
 
 def _names(plan: Plan, leaf: Leaf) -> dict[str, sql.Composable]:

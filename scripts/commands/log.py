@@ -16,6 +16,7 @@ from rich.table import Table
 from scripts import evidence, settings
 from scripts.commands.common import ProfileOption, TargetOption, note, print_table, to_json
 from scripts.commands.opened import opened
+from scripts.csv_cells import cell
 from scripts.errors import UserError
 from scripts.files import check_writable, whole_file
 from scripts.ledger import LOG_COLUMNS, Run
@@ -205,21 +206,10 @@ def _write_json(file: IO[str], rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> int:
-    """Times in ISO 8601, objects as JSON in one cell."""
     count = 0
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(LOG_COLUMNS)
     for row in rows:
-        writer.writerow(_cell(row[name]) for name in LOG_COLUMNS)
+        writer.writerow(cell(row[name]) for name in LOG_COLUMNS)
         count += 1
     return count
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)

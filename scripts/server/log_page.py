@@ -125,10 +125,11 @@ def read_log(session: Session, ledger: Ledger, query: LogQuery) -> LogPage:
         older = f"{(last['started_at'] or datetime.min.replace(tzinfo=UTC)).isoformat()}~{last['id']}"
     for row in rows:
         details = row.pop("error_details")
+        own = row["run_id"] is not None  # else another program wrote it, and may have put anything in
         found = details if isinstance(details, list) else [details] if details is not None else []
         row["more_errors"] = max(0, len(found) - SHOWN_ERRORS)
         row["errors"] = [
-            (str(one.get("id", "")) if isinstance(one, dict) else "", error_text(one, show_personal_data=False))
+            (str(one.get("id", "")) if own and isinstance(one, dict) else "", error_text(one, own=own))
             for one in found[:SHOWN_ERRORS]
         ]
     return LogPage(rows, total["n"] if total else 0, older)
