@@ -221,7 +221,10 @@ described as (
             ),
             ',',
             case when suggested_integration_id is null then suggested_answer end,
-            ',,'
+            ',',
+            -- Where somebody has decided already, a line without a date would be older than that.
+            case when is_decided then {{ timestamp_text('now()') }} end,
+            ','
         ) as settle_seed_line
     from settled_by
 )
