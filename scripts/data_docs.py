@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from datetime import datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -56,6 +57,12 @@ def is_of(site: Path, database: str) -> bool:
     return mark.is_file() and mark.read_text(encoding="utf-8").splitlines()[1:2] == [database]
 
 
+def made_at(site: Path) -> datetime | None:
+    """When the validation was whose Data Docs a folder holds; None when it does not say."""
+    lines = (site / _MARK).read_text(encoding="utf-8").splitlines()
+    return datetime.fromisoformat(lines[2]) if len(lines) > 2 else None
+
+
 def publish(made: Path, site: Path, found: Validation) -> None:
     """Put the site in place: the pages in `made` (by Great Expectations), mended, with an index of our own."""
     static = made / _STATIC
@@ -86,7 +93,9 @@ def publish(made: Path, site: Path, found: Validation) -> None:
     (made / "index.html").write_text(_index(found, pages), encoding="utf-8")
     # Names the database, so that nobody shows these pages beside the numbers of another one.
     (made / _MARK).write_text(
-        f"Made by `migrate validate`; the next one replaces this folder.\n{found.database}\n", encoding="utf-8"
+        f"Made by `migrate validate`; the next one replaces this folder.\n{found.database}\n"
+        f"{found.validated_at.isoformat()}\n",
+        encoding="utf-8",
     )
     if site.exists():
         for path in site.iterdir():
@@ -180,7 +189,10 @@ def _suite(suite: Suite, findings: list[Finding], page: str | None) -> str:
 <summary><span class="state {state}">{state}</span><h2>{escape(suite.title)}</h2>
 <span class="muted">{met} of {len(findings)} met</span></summary>
 <p>{escape(suite.description)}{more}</p>
-<table><tbody>{rows}</tbody></table>
+<div class="table-responsive" role="group" aria-label="{escape(suite.title)}" tabindex="0">
+<table><thead><tr><th scope="col">Result</th><th scope="col">Expectation</th><th scope="col">Measured</th></tr></thead>
+<tbody>{rows}</tbody></table>
+</div>
 </details>
 """
 

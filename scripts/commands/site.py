@@ -8,7 +8,7 @@ import typer
 from scripts import project, settings
 from scripts.commands.common import NoBuildOption, ProfileOption, TargetOption, note, out
 from scripts.commands.opened import opened
-from scripts.errors import RunInProgress
+from scripts.errors import RunInProgress, UserError
 from scripts.paths import project_dir
 from scripts.preflight import size
 from scripts.settings import Database
@@ -45,8 +45,8 @@ def site(
 ) -> None:
     """Build the review site: a folder of pages that open from a file, offline.
 
-    Changes nothing in the product's tables; report models that are missing are built, unless --no-build. What takes
-    long is left to the commands that make it: `migrate validate` (Data Docs) and `migrate build --docs` (lineage).
+    Changes nothing in the product's tables; models that are missing or out of date are built, unless --no-build.
+    What takes long is left to what makes it: `migrate validate` (Data Docs), `migrate build --docs` (lineage).
     """
     # Here, not above: the templates would slow down every other command.
     from scripts.site import build
@@ -71,10 +71,16 @@ def site(
 
 
 def _build_reports(database: Database) -> None:
+    """Build the models that the pages read where they are missing or, as far as builds are recorded, out of date."""
+    with opened(database, "site") as (session, ledger):
+        recorded = ledger.exists(session)
     try:
-        built = project.build_missing(database, REPORTS)
+        if not recorded:
+            project.build_missing(database, REPORTS)
+            return
+        for command in project.targets(database):
+            project.bring_up_to_date(database, command, also=REPORTS)
     except RunInProgress as error:
-        note(f"{error.message} The site goes without the reports that are not built.")
-        return
-    if built:
-        note(f"Built {', '.join(built)}.")
+        note(f"{error.message} The site shows what the models there say.")
+    except UserError as error:
+        note(f"{error.message} The site goes without what is not built.")

@@ -62,7 +62,7 @@ def build(
         reader = Reader(
             session, database, ledger, show_personal_data=show_personal_data, data_docs=data_docs, watch=watch
         )
-        frame = Frame(database.label, datetime.now(UTC), masked=not show_personal_data)
+        frame = Frame(database.label, datetime.now(UTC), masked=not show_personal_data, runs=reader.runs_with_pages)
         renderer = Renderer(frame)
         count = 0
         for path in pages.paths(reader):

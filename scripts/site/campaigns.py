@@ -8,7 +8,7 @@ are masked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -61,17 +61,38 @@ class Ambiguous:
 
 
 def settled(session: Session, database: Database, *, show_personal_data: bool) -> Report:
-    """Campaigns that are migrated, or that the next run writes."""
+    """Campaigns that are migrated, or that the next run writes; of the migrated ones what they hold."""
     found = read(
         session,
         database,
         sql.SQL(
             """
+            with shown as (
+                select
+                    *,
+                    outcome = 'migrated' as is_stored,
+                    case when outcome = 'migrated' then stored_providers else provider end as shown_provider
+                from {}
+                where outcome in ('migrated', 'resolved')
+            )
+
             select
-                campaign_id, campaign_name, website_id, outcome, coalesce(provider, stored_providers) as provider,
-                integration_id, resolved_by, decided_in
-            from {}
-            where outcome in ('migrated', 'resolved')
+                campaign_id,
+                campaign_name,
+                website_id,
+                outcome,
+                shown_provider as provider,
+                case
+                    when is_stored then (
+                        select string_agg(distinct element.value ->> 'integration_id', ', ')
+                        from jsonb_array_elements(stored_value) as element (value)
+                    )
+                    else integration_id::text
+                end as integration_id,
+                -- What the rules say today is why a stored value is what it is only where they say the same.
+                case when not is_stored or shown_provider = provider then resolved_by end as resolved_by,
+                case when not is_stored or shown_provider = provider then decided_in end as decided_in
+            from shown
             order by outcome desc, campaign_name, campaign_id
             """
         ).format(sql.Identifier(database.schema, "campaign_resolutions")),
@@ -110,20 +131,23 @@ def orphaned(session: Session, database: Database, *, show_personal_data: bool) 
 
 def _ambiguous(row: Mapping[str, Any], show: bool) -> Ambiguous:
     evidence = dict(row["evidence"] or {})
-    rules = {name: str(value) for name, value in (evidence.pop("rules", None) or {}).items() if value}
+    rules = {name: _label(value, show) for name, value in (evidence.pop("rules", None) or {}).items() if value}
     decision = evidence.get("decision")
     if isinstance(decision, dict) and not show:
         evidence["decision"] = {
             key: _label(value, show) if isinstance(value, str) and key not in ("integration_id", "provider") else value
             for key, value in decision.items()
         }
+    held = row["current_data"] or {}
+    if not isinstance(held, dict):  # it could not be read
+        held = {"status": held}
     current = {
         key: value
         if show
         else _label(value, show)
         if key in _PLAIN and isinstance(value, str)
         else masking.masked(value)
-        for key, value in (row["current_data"] or {}).items()
+        for key, value in held.items()
     }
     suggested = str(row["suggested_integration_id"] or row["suggested_provider"] or "")
     return Ambiguous(
@@ -135,7 +159,7 @@ def _ambiguous(row: Mapping[str, Any], show: bool) -> Ambiguous:
         current={key: value for key, value in current.items() if value not in (None, "", [], {})},
         rules=rules,
         evidence=evidence,
-        candidates=_candidates(row["campaign_id"], row["candidates"] or (), suggested, show),
+        candidates=_candidates(row, suggested, show),
         suggested_provider=row["suggested_provider"],
         confidence=row["confidence"],
         suggested_from=row["suggested_from"],
@@ -145,11 +169,11 @@ def _ambiguous(row: Mapping[str, Any], show: bool) -> Ambiguous:
     )
 
 
-def _candidates(
-    campaign_id: UUID, found: Sequence[Mapping[str, Any]], suggested: str, show: bool
-) -> tuple[Candidate, ...]:
-    candidates = []
-    for one in found:
+def _candidates(row: Mapping[str, Any], suggested: str, show: bool) -> tuple[Candidate, ...]:
+    campaign_id, candidates = row["campaign_id"], []
+    # The seed's columns: campaign_id, integration_id, provider, decided_at, note.
+    decided_at = row["settle_seed_line"].split(",")[3]
+    for one in row["candidates"] or ():
         kind, provider = str(one["kind"]), str(one["provider"])
         why_not, answer = "", str(one.get("integration_id") or "") if kind == "integration" else provider
         if kind == "connector":
@@ -161,8 +185,7 @@ def _candidates(
             why_not, answer = "an integration of another website of the same owner", ""
         elif kind == "integration" and not one.get("is_active"):
             why_not, answer = "not active: activate it in the product first", ""
-        # The seed's columns: campaign_id, integration_id, provider, decided_at, note.
-        seed = f"{campaign_id},{answer},,," if kind == "integration" else f"{campaign_id},,{answer},,"
+        named = f"{answer}," if kind == "integration" else f",{answer}"
         candidates.append(
             Candidate(
                 kind=kind,
@@ -172,7 +195,7 @@ def _candidates(
                 why_not=why_not,
                 suggested=bool(answer) and answer == suggested,
                 command=f"migrate decide {campaign_id} {answer}" if answer else None,
-                seed_line=seed if answer else None,
+                seed_line=f"{campaign_id},{named},{decided_at}," if answer else None,
             )
         )
     return tuple(sorted(candidates, key=lambda one: (not one.suggested, one.answer is None)))

@@ -1,8 +1,4 @@
-"""Every table of the site as CSV and JSON, and a report of each run as JSON.
-
-A CSV cell that begins with =, +, -, @ or a control character gets an apostrophe before it: a spreadsheet would take
-it for a formula, and such a text may be a stranger's.
-"""
+"""Every table of the site as CSV and JSON, and a report of each run as JSON."""
 
 from __future__ import annotations
 
@@ -16,15 +12,16 @@ from typing import Any
 from uuid import UUID
 
 from scripts import evidence, masking
+from scripts.csv_cells import cell, plain
 from scripts.ledger import LOG_COLUMNS, Run
 from scripts.site import runs
 from scripts.site.reader import Reader
-from scripts.site.rendering import plain
 
 Row = Mapping[str, Any]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _DATA = re.compile(r"data/([a-z_]+)\.(csv|json)")
+#: The tables that come from the reports about events.
+OF_EVENTS = ("providers", "coverage", "templates", "drift")
 _RUN = re.compile(r"runs/([0-9a-f-]{36})\.(csv|json)")
 _RUN_COLUMNS = (
     "run_id", "command", "migration_type", "kind", "status", "rolls_back", "started_at", "ended_at", "performed_by",
@@ -42,23 +39,25 @@ class Table:
     rows: Callable[[Reader], Iterable[Row]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Download:
-    """A file to be written or sent, piece by piece."""
+    """A file to be written or sent, piece by piece. `rows` is how many of the table were taken so far."""
 
     path: str
     media_type: str
     pieces: Iterator[str]
+    rows: int = 0
 
 
 def paths(reader: Reader) -> Iterator[str]:
-    """The paths of all downloads."""
+    """The paths of all downloads that are written as files."""
     for table in TABLES:
         yield f"data/{table.name}.csv"
         yield f"data/{table.name}.json"
     for run in reader.runs:
-        yield f"runs/{run.run_id}.csv"
-        yield f"runs/{run.run_id}.json"
+        if run.run_id in reader.runs_with_pages:
+            yield f"runs/{run.run_id}.csv"
+            yield f"runs/{run.run_id}.json"
 
 
 def find(reader: Reader, path: str) -> Download | None:
@@ -97,6 +96,7 @@ def run_report(reader: Reader, run: Run) -> str:
             "state": detail.undo.state,
             "batches": detail.undo.batches,
             "restored": detail.undo.restored,
+            "left": detail.undo.left,
             "rollbacks": [one.run_id for one in detail.undo.rollbacks],
         },
         "failures": [asdict(one) for one in _failures_of(reader, run.run_id)],
@@ -151,16 +151,16 @@ TABLES = (
           lambda reader: [asdict(one) for one in reader.progress]),
     Table("providers", "Events by provider and rule",
           ("provider", "mapping", "resolved_by", "events", "pending", "resolvable", "missing_required",
-           "with_display_words"), lambda reader: reader.report("providers").rows),
+           "with_display_words"), lambda reader: reader.event_facts.providers.rows),
     Table("coverage", "Coverage of each field by provider",
           ("provider", "mapping", "field", "is_required", "events", "present", "missing", "display_words", "share"),
-          lambda reader: reader.report("coverage").rows),
+          lambda reader: reader.event_facts.coverage.rows),
     Table("templates", "Readiness of the templates",
           ("provider", "template_key", "required_fields", "unknown_fields", "problem", "events", "ready", "share"),
-          lambda reader: reader.report("templates").rows),
+          lambda reader: reader.event_facts.templates.rows),
     Table("drift", "Stored values that the models would write otherwise",
           ("provider", "reason", "events", "changed_keys", "examples"),
-          lambda reader: [asdict(one) for one in reader.drift[0]]),
+          lambda reader: [asdict(one) for one in reader.event_facts.drift]),
     Table("campaigns_settled", "Campaigns that are settled",
           ("campaign_id", "campaign_name", "website_id", "outcome", "provider", "integration_id", "resolved_by",
            "decided_in"), lambda reader: reader.settled.rows),
@@ -188,9 +188,15 @@ TABLES = (
 
 
 def _download(path: str, columns: tuple[str, ...], rows: Iterable[Row]) -> Download:
-    if path.endswith(".csv"):
-        return Download(path, "text/csv", _csv(columns, rows))
-    return Download(path, "application/json", _json(columns, rows))
+    def counted() -> Iterator[Row]:
+        for row in rows:
+            made.rows += 1
+            yield row
+
+    is_csv = path.endswith(".csv")
+    pieces = _csv(columns, counted()) if is_csv else _json(columns, counted())
+    made = Download(path, "text/csv" if is_csv else "application/json", pieces)
+    return made
 
 
 def _json(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
@@ -207,21 +213,9 @@ def _csv(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
+        writer.writerow([cell(row[name]) for name in columns])
         if buffer.tell() > 65_536:
             yield buffer.getvalue()
             buffer.seek(0)
             buffer.truncate()
     yield buffer.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (dict, list, tuple)):
-        return json.dumps(value, ensure_ascii=False, default=plain)
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    return str(plain(value)) if not isinstance(value, (int, float)) else str(value)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from scripts import batches, masking, project
+from scripts import batches, faults, masking, project, survey
 from scripts.connection import Session, transaction
+from scripts.errors import UserError
+from scripts.faults import Fault
 from scripts.settings import Database
 from scripts.site.reports import Report, read
 
@@ -22,6 +26,8 @@ SAMPLE_ROWS = 25
 _LARGEST_SAMPLE = 20_000
 #: Ids of events that are named for each reason of drift.
 EXAMPLES = 5
+#: Columns of the heat map; a provider is whatever an integration says that it is.
+HEAT_PROVIDERS = 24
 
 _REPORTS: dict[str, LiteralString] = {
     "providers": "select * from {} order by provider, events desc, resolved_by",
@@ -55,6 +61,7 @@ class HeatMap:
 
     providers: list[str]
     rows: list[tuple[str, list[Cell | None]]]
+    left_out: int  # providers with fewer events than those shown
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,10 @@ class Drift:
 
 @dataclass(frozen=True)
 class Sample:
-    """An event before (what the integration sent) and after (its canonical event without that), masked."""
+    """An event before (what the integration sent) and after (its canonical event without that), masked.
+
+    After is what is stored or, of a pending event, what the models make of it.
+    """
 
     event_id: str
     provider: str
@@ -79,16 +89,67 @@ class Sample:
     after: Any
 
 
-def report(session: Session, database: Database, name: str) -> Report:
+@dataclass(frozen=True)
+class EventFacts:
+    """What is known of all events; each report looked at every one of them. `problem` says why nothing was read."""
+
+    providers: Report
+    coverage: Report
+    templates: Report
+    drift: list[Drift]
+    drift_problem: str
+    samples: list[Sample]
+    began_at: datetime | None = None  # by the clock of the database
+    seconds: float = 0.0
+    problem: str = ""
+
+    def problem_of(self, name: str) -> str:
+        """Why one of the tables providers, coverage, templates and drift could not be read; empty when it was."""
+        if name == "drift":
+            return self.drift_problem
+        report: Report = getattr(self, name)
+        return report.problem
+
+
+def facts(
+    session: Session, database: Database, *, show_personal_data: bool, watch: Callable[[str], None]
+) -> EventFacts:
+    """Read all of it: on millions of events, minutes."""
+    began = time.monotonic()
+    row = session.execute("select clock_timestamp()").fetchone()
+    reports = {}
+    for name in _MODELS:
+        watch(f"Reading the report about {name}")
+        reports[name] = report(session, database, name, show_personal_data=show_personal_data)
+    watch("Comparing every migrated event with what the models make of it now")
+    drifted, problem = drift(session, database, show_personal_data=show_personal_data)
+    found = samples(session, database, show_personal_data=show_personal_data)
+    return EventFacts(
+        reports["providers"], reports["coverage"], reports["templates"], drifted, problem, found,
+        row[0] if row else None, time.monotonic() - began,
+    )  # fmt: skip
+
+
+def unread(why: str) -> EventFacts:
+    """In the place of what was not read (yet)."""
+    return EventFacts(Report((), why), Report((), why), Report((), why), [], why, [], problem=why)
+
+
+def report(session: Session, database: Database, name: str, *, show_personal_data: bool) -> Report:
     """providers, coverage or templates."""
     model = sql.Identifier(database.schema, _MODELS[name])
-    return read(session, database, sql.SQL(_REPORTS[name]).format(model))
+    found = read(session, database, sql.SQL(_REPORTS[name]).format(model))
+    if show_personal_data:
+        return found
+    rows = [{**row, "provider": row["provider"] and masking.without_contacts(row["provider"])} for row in found.rows]
+    return Report(rows, found.problem)
 
 
 def heat_map(coverage: Sequence[Mapping[str, Any]]) -> HeatMap:
     """The coverage as a table: providers with most events first, fields that templates show first."""
     events = {row["provider"]: row["events"] for row in coverage}
-    providers = sorted(events, key=lambda name: (-events[name], name))
+    every = sorted(events, key=lambda name: (-events[name], name))
+    providers = every[:HEAT_PROVIDERS]
     cells = {
         (row["field"], row["provider"]): Cell(
             row["share"], row["present"], row["events"], row["is_required"], row["display_words"]
@@ -96,10 +157,11 @@ def heat_map(coverage: Sequence[Mapping[str, Any]]) -> HeatMap:
         for row in coverage
     }
     fields = sorted({row["field"] for row in coverage}, key=lambda name: (not name.startswith("template."), name))
-    return HeatMap(providers, [(field, [cells.get((field, name)) for name in providers]) for field in fields])
+    rows = [(field, [cells.get((field, name)) for name in providers]) for field in fields]
+    return HeatMap(providers, rows, len(every) - len(providers))
 
 
-def drift(session: Session, database: Database) -> tuple[list[Drift], str]:
+def drift(session: Session, database: Database, *, show_personal_data: bool) -> tuple[list[Drift], str]:
     """Drift by provider and reason, and why it could not be read (or nothing)."""
     found = read(
         session,
@@ -120,10 +182,10 @@ def drift(session: Session, database: Database) -> tuple[list[Drift], str]:
         groups.setdefault((row["provider"], row["reason"]), []).append(row)
     rows = [
         Drift(
-            provider,
+            _label(provider, show_personal_data),
             reason,
             sum(row["events"] for row in members),
-            sorted({str(key) for row in members for key in row["changed_keys"] or ()}),
+            sorted({_label(key, show_personal_data) for row in members for key in row["changed_keys"] or ()}),
             [key for row in members for key in row["examples"]][:EXAMPLES],
         )
         for (provider, reason), members in groups.items()
@@ -135,44 +197,69 @@ def samples(session: Session, database: Database, *, show_personal_data: bool) -
     """One event of each provider that is met at some places of the table, pending ones first."""
     target = project.target(database, "events")
     found: dict[str, Sample] = {}
-    for leaf in batches.leaves(session, target.schema, target.table):
-        pages = batches.page_count(session, leaf) or 0
-        of_leaf: sql.Composable = sql.SQL("")
-        if not leaf.alone:
-            of_leaf = sql.SQL("and m.{} = {}").format(sql.Identifier(target.table_oid), batches.oid(leaf.oid))
-        for place in sorted({pages * step // SAMPLE_PLACES for step in range(SAMPLE_PLACES)}):
-            query = sql.SQL(
-                "select q.key::text, q.provider, q.pending, q.value from (select m.{key} as key, m.provider, "
-                "m.{pending} as pending, m.{value} as value from {model} as m where m.{location} >= {low} "
-                "and m.{location} < {high} {of_leaf} limit {rows}) as q where pg_column_size(q.value) < {largest}"
-            ).format(
-                key=sql.Identifier(target.model_key),
-                pending=sql.Identifier(target.pending_flag),
-                value=sql.Identifier(target.target_column),
-                model=batches.model_name(target),
-                location=sql.Identifier(target.location),
-                low=batches.tid(f"({place},0)"),
-                high=batches.tid(f"({place + SAMPLE_PAGES},0)"),
-                of_leaf=of_leaf,
-                rows=SAMPLE_ROWS,
-                largest=_LARGEST_SAMPLE,
-            )
-            try:
-                with transaction(session):
-                    rows = session.execute(query).fetchall()
-            except (psycopg.errors.DataError, RecursionError):
-                continue  # a value that cannot be made (the write-back counts it as failed), or nested too deep to read
-            except (psycopg.errors.UndefinedTable, psycopg.errors.QueryCanceled):
-                return list(found.values())
-            for key, provider, pending, value in rows:
-                if provider not in found or (pending and not found[provider].pending):
-                    found[provider] = _sample(key, provider, pending, value, show_personal_data=show_personal_data)
+    try:
+        leaves = batches.leaves(session, target.schema, target.table)[::-1]
+        leaves = leaves[:: -(-len(leaves) // SAMPLE_PLACES) or 1]
+        for leaf in leaves:
+            pages = batches.page_count(session, leaf) or 0
+            of_leaf: sql.Composable = sql.SQL("")
+            if not leaf.alone:
+                of_leaf = sql.SQL("and m.{} = {}").format(sql.Identifier(target.table_oid), batches.oid(leaf.oid))
+            places = max(1, SAMPLE_PLACES // len(leaves))
+            for place in sorted({pages * step // places for step in range(places)}):
+                query = sql.SQL(
+                    "select q.key::text, q.provider, q.pending, q.value::text, q.stored::text "
+                    "from (select m.{key} as key, m.provider, m.{pending} as pending, m.{value} as value, "
+                    "m.{stored} as stored from {model} as m where m.{location} >= {low} and m.{location} < {high} "
+                    "{of_leaf} limit {rows}) as q "
+                    "where pg_column_size(q.value) < {largest} and coalesce(pg_column_size(q.stored), 0) < {largest}"
+                ).format(
+                    key=sql.Identifier(target.model_key),
+                    pending=sql.Identifier(target.pending_flag),
+                    value=sql.Identifier(target.target_column),
+                    stored=sql.Identifier(target.previous),
+                    model=batches.model_name(target),
+                    location=sql.Identifier(target.location),
+                    low=batches.tid(f"({place},0)"),
+                    high=batches.tid(f"({place + SAMPLE_PAGES},0)"),
+                    of_leaf=of_leaf,
+                    rows=SAMPLE_ROWS,
+                    largest=_LARGEST_SAMPLE,
+                )
+                for key, provider, pending, *texts in _rows(session, query):
+                    value, stored = (survey.readable(text) for text in texts)
+                    if survey.UNREADABLE in (value, stored):
+                        continue
+                    if provider not in found or (pending and not found[provider].pending):
+                        found[provider] = _sample(
+                            key, provider, pending, value, value if pending else stored, show=show_personal_data
+                        )
+    except UserError:
+        return []  # no such table: the page says what is not there
+    except psycopg.Error as error:
+        if faults.classify(error) is Fault.LOST:
+            raise
     return sorted(found.values(), key=lambda one: one.provider)
 
 
-def _sample(key: str, provider: str, pending: bool, value: Any, *, show_personal_data: bool) -> Sample:
-    envelope = dict(value) if isinstance(value, dict) else {"value": value}
-    before = envelope.pop("payload", None)
-    if not show_personal_data:
+def _rows(session: Session, query: sql.Composed) -> Sequence[tuple[Any, ...]]:
+    try:
+        with transaction(session):
+            return session.execute(query).fetchall()
+    except psycopg.Error as error:
+        if faults.classify(error) is not Fault.DATA:
+            raise
+        return []  # a value that cannot be made: the write-back counts it as failed
+
+
+def _sample(key: str, provider: str, pending: bool, made: Any, after: Any, *, show: bool) -> Sample:
+    before = made.get("payload") if isinstance(made, dict) else None
+    envelope = {name: value for name, value in after.items() if name != "payload"} if isinstance(after, dict) else after
+    if not show:
         before, envelope = masking.masked(before), masking.masked(envelope)
-    return Sample(key, provider, pending, masking.shortened(before), masking.shortened(envelope))
+    return Sample(key, _label(provider, show), pending, masking.shortened(before), masking.shortened(envelope))
+
+
+def _label(text: Any, show: bool) -> str:
+    """A provider is whatever an integration, or a row, says that it is."""
+    return str(text) if show else masking.without_contacts(str(text))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from scripts import evidence
+from scripts.evidence import Evidence
 from scripts.site import downloads
+from scripts.site.checklist import DONE
 from scripts.site.events import heat_map
 from scripts.site.reader import Reader
 from scripts.site.rendering import Page
+from scripts.site.runs import command, seconds
+from scripts.status import AFTERWARDS
 
 #: Rows on one page of a list.
 RUNS_PER_PAGE = 500
 SETTLED_PER_PAGE = 500
 AMBIGUOUS_PER_PAGE = 25
+#: A provider is whatever an integration says that it is: so many are shown, those with most events.
+PROVIDERS = 100
 
 _RUN = re.compile(r"runs/([0-9a-f-]{36})\.html")
 _RUN_REPORT = re.compile(r"runs/([0-9a-f-]{36})-report\.html")
@@ -23,14 +31,15 @@ _LIST = re.compile(r"(runs|campaigns|campaigns-settled)(?:-([2-9]|[1-9][0-9]+))?
 
 
 def paths(reader: Reader) -> Iterator[str]:
-    """The paths of all pages."""
+    """The paths of all pages that are written as files."""
     yield from _SINGLE
     yield from _numbered("campaigns", len(reader.ambiguous[0]), AMBIGUOUS_PER_PAGE)
     yield from _numbered("campaigns-settled", len(reader.settled.rows), SETTLED_PER_PAGE)
     yield from _numbered("runs", len(reader.runs), RUNS_PER_PAGE)
     for one in reader.runs:
-        yield f"runs/{one.run_id}.html"
-        yield f"runs/{one.run_id}-report.html"
+        if one.run_id in reader.runs_with_pages:
+            yield f"runs/{one.run_id}.html"
+            yield f"runs/{one.run_id}-report.html"
 
 
 def find(reader: Reader, path: str) -> Page | None:
@@ -50,32 +59,49 @@ def find(reader: Reader, path: str) -> Page | None:
 
 
 def _overview(reader: Reader, path: str) -> Page:
-    return Page(
-        path,
-        "overview.html",
-        "overview",
-        "Overview",
-        {"status": reader.status, "checklist": reader.checklist, "progress": reader.progress},
-    )
+    values = {
+        "status": reader.status,
+        "checklist": reader.checklist,
+        "progress": reader.progress,
+        "next_steps": _next(reader),
+    }
+    return Page(path, "overview.html", "overview", "Overview", values)
+
+
+def _next(reader: Reader) -> list[str]:
+    """What to do next; once nothing is pending, what is left of the checklist."""
+    steps = reader.status.next_steps
+    if steps != AFTERWARDS:
+        return steps
+    left = [f"{one.title}: {one.sentence}" for one in reader.checklist if one.state != DONE]
+    return left or ["Everything is done. When it is over, `migrate teardown` removes the models."]
 
 
 def _events(reader: Reader, path: str) -> Page:
-    coverage, (drift, drift_problem) = reader.report("coverage"), reader.drift
+    found = reader.event_facts
+    providers = groupby(found.providers.rows, key=lambda row: row["provider"])
+    by_provider = [(name, list(rows)) for name, rows in providers]
+    by_provider.sort(key=lambda pair: -sum(row["events"] for row in pair[1]))
     return Page(
         path,
         "events.html",
         "events",
         "Events",
         {
-            "providers": reader.report("providers"),
-            "coverage": coverage,
-            "heat": heat_map(coverage.rows),
-            "templates": reader.report("templates"),
-            "drift": drift,
-            "drift_problem": drift_problem,
-            "samples": reader.samples,
+            "found": found,
+            "providers": by_provider[:PROVIDERS],
+            "providers_left_out": len(by_provider) - len(by_provider[:PROVIDERS]),
+            "heat": heat_map(found.coverage.rows),
+            "changed_since": _changed_since(reader),
         },
     )
+
+
+def _changed_since(reader: Reader) -> bool:
+    """Whether runs wrote since the reports about events were begun."""
+    began = reader.event_facts.began_at
+    writes = [one.last_batch_at for one in reader.runs if one.kind != "dry_run" and one.succeeded]
+    return began is not None and any(at is not None and at > began for at in writes)
 
 
 def _validation(reader: Reader, path: str) -> Page:
@@ -89,8 +115,16 @@ def _validation(reader: Reader, path: str) -> Page:
             "last": validations[0] if validations else None,
             "recorded": reader.evidence[:50],
             "has_data_docs": reader.data_docs is not None,
+            "data_docs_made_at": reader.data_docs_made_at,
+            "data_docs_are_older": _are_older(reader, validations[0] if validations else None),
         },
     )
+
+
+def _are_older(reader: Reader, last: Evidence | None) -> bool:
+    """Whether the Data Docs are of a validation before the last one, which put its pages elsewhere."""
+    made_at = reader.data_docs_made_at
+    return last is not None and made_at is not None and last.recorded_at - made_at > timedelta(minutes=5)
 
 
 def _lineage(reader: Reader, path: str) -> Page:
@@ -131,7 +165,7 @@ def _settled(reader: Reader, path: str, number: int) -> Page | None:
 
 
 def _runs(reader: Reader, path: str, number: int) -> Page | None:
-    more = {"strangers": reader.strangers}
+    more = {"strangers": reader.strangers, "seconds": seconds}
     return _list("runs", path, number, reader.runs, RUNS_PER_PAGE, "Runs", more)
 
 
@@ -155,7 +189,7 @@ def _run(reader: Reader, path: str, run_id: str, template: str) -> Page | None:
     if found is None:
         return None
     title = f"{found.run.command} {found.run.kind.replace('_', ' ')} {run_id[:8]}"
-    return Page(path, template, "runs", title, {"detail": found, "run": found.run})
+    return Page(path, template, "runs", title, {"detail": found, "run": found.run, "command": command(found.run)})
 
 
 def _numbered(name: str, count: int, size: int) -> Iterator[str]:

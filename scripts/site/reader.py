@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from uuid import UUID
@@ -15,11 +16,14 @@ from scripts.settings import Database
 from scripts.site import campaigns, checklist, events, lineage, runs
 from scripts.site.campaigns import Ambiguous
 from scripts.site.checklist import Item
-from scripts.site.events import Drift, Sample
+from scripts.site.events import EventFacts
 from scripts.site.lineage import Model
 from scripts.site.reports import Report
 from scripts.site.runs import RunDetail, Step, Strangers
 from scripts.status import Status
+
+#: Where runs are thousands (each call of the product's endpoints is one), so many have pages of their own in files.
+RUNS_WITH_PAGES = 300
 
 
 class Reader:
@@ -27,6 +31,7 @@ class Reader:
 
     `data_docs` is the folder of the Data Docs that `migrate validate` made (they count only when they are of this
     database). `watch` is told what takes long: the reports about events look at every event, `drift` the longest.
+    `event_facts` are those reports as they were read before, which are then not read again.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Reader:
         *,
         show_personal_data: bool = False,
         data_docs: Path | None = None,
+        event_facts: EventFacts | None = None,
         watch: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.session = session
@@ -45,7 +51,8 @@ class Reader:
         self.show_personal_data = show_personal_data
         self.watch = watch
         self._data_docs = data_docs
-        self._reports: dict[str, Report] = {}
+        self._event_facts = event_facts
+        self._detail: RunDetail | None = None
 
     # ---------- overview
 
@@ -72,23 +79,12 @@ class Reader:
 
     # ---------- events
 
-    def report(self, name: str) -> Report:
-        """The report providers, coverage or templates."""
-        if name not in self._reports:
-            self.watch(f"Reading the report about {name}")
-            self._reports[name] = events.report(self.session, self.database, name)
-        return self._reports[name]
-
     @cached_property
-    def drift(self) -> tuple[list[Drift], str]:
-        """Stored values that the models would write otherwise; and why that cannot be told."""
-        self.watch("Comparing every migrated event with what the models make of it now")
-        return events.drift(self.session, self.database)
-
-    @cached_property
-    def samples(self) -> list[Sample]:
-        """Events before and after."""
-        return events.samples(self.session, self.database, show_personal_data=self.show_personal_data)
+    def event_facts(self) -> EventFacts:
+        """What is known of all events: the reports, drift, and samples."""
+        return self._event_facts or events.facts(
+            self.session, self.database, show_personal_data=self.show_personal_data, watch=self.watch
+        )
 
     # ---------- campaigns
 
@@ -121,10 +117,39 @@ class Reader:
             wanted = UUID(run_id)
         except ValueError:
             return None
-        found = next((one for one in self.runs if one.run_id == wanted), None)
+        if self._detail is not None and self._detail.run.run_id == wanted:  # its page, its report, its JSON
+            return self._detail
+        found = self._runs_by_id.get(wanted)
         if found is None:
             return None
-        return runs.detail(self.session, self.ledger, found, self.runs, show_personal_data=self.show_personal_data)
+        self._detail = runs.detail(
+            self.session, self.ledger, found, self._rollbacks.get(wanted, ()),
+            show_personal_data=self.show_personal_data,
+        )  # fmt: skip
+        return self._detail
+
+    @cached_property
+    def runs_with_pages(self) -> frozenset[UUID]:
+        """The runs that have pages of their own in files: those of more than one good batch before others,
+        the newest of each kind."""
+
+        def is_plain(one: Run) -> bool:
+            return one.status == "done" and not one.failed and one.batches < 2 and not one.rolls_back
+
+        ordered = sorted(self.runs, key=is_plain)  # the newest first of each kind
+        return frozenset(one.run_id for one in ordered[:RUNS_WITH_PAGES])
+
+    @cached_property
+    def _runs_by_id(self) -> dict[UUID, Run]:
+        return {one.run_id: one for one in self.runs}
+
+    @cached_property
+    def _rollbacks(self) -> dict[UUID, list[Run]]:
+        found: dict[UUID, list[Run]] = {}
+        for one in self.runs:
+            if one.rolls_back is not None:
+                found.setdefault(one.rolls_back, []).append(one)
+        return found
 
     @cached_property
     def strangers(self) -> Strangers:
@@ -138,6 +163,11 @@ class Reader:
         """The folder of the last Data Docs of this database."""
         folder = self._data_docs
         return folder if folder is not None and data_docs.is_of(folder, self.database.label) else None
+
+    @cached_property
+    def data_docs_made_at(self) -> datetime | None:
+        """When the validation of these Data Docs was."""
+        return data_docs.made_at(self.data_docs) if self.data_docs is not None else None
 
     @cached_property
     def models(self) -> list[Model]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from uuid import UUID
 from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from scripts.csv_cells import plain
 from scripts.survey import duration
 
 #: Section, path and name of each entry of the navigation.
@@ -43,13 +44,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around every page. `masked`: personal data is."""
+    """What stands around every page. `masked`: personal data is. `runs`: those that have pages; None: all of them."""
 
     database: str
     made_at: datetime
     masked: bool = True
     live: bool = False
     navigation: tuple[tuple[str, str, str], ...] = NAVIGATION
+    runs: frozenset[UUID] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Links:
 
     path: str
     absolute: bool = False
+    runs: frozenset[UUID] | None = None
 
     def to(self, path: str) -> str:
         """The link to a path of the site (with its fragment, if any)."""
@@ -68,6 +71,10 @@ class Links:
     def static(self, name: str) -> str:
         """The link to a file of `static/`."""
         return self.to(f"static/{name}")
+
+    def has_run(self, run_id: UUID | str) -> bool:
+        """Whether a run has a page."""
+        return self.runs is None or UUID(str(run_id)) in self.runs
 
     def run(self, run_id: UUID | str) -> str:
         """The link to a run's page."""
@@ -84,7 +91,7 @@ class Renderer:
     def render(self, page: Page, **more: Any) -> str:
         """The page as HTML; `more` are values beside the page's own."""
         template = self._environment.select_template([f"live/{page.template}", page.template])
-        links = Links(page.path, absolute=self._frame.live)
+        links = Links(page.path, absolute=self._frame.live, runs=self._frame.runs)
         return template.render(page=page, frame=self._frame, links=links, **{**page.values, **more})
 
 
@@ -103,18 +110,14 @@ def _environment(templates: Path | None) -> Environment:
 # ---------- filters
 
 
-def plain(value: Any) -> Any:
-    """A value that JSON does not know, as one that it does: times in ISO 8601, ids as text, decimals as numbers."""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return str(value)
-
-
 def number(value: Any) -> str:
     """A whole number with thousands apart; a dash for none."""
     return "–" if value is None else f"{value:,.0f}"
+
+
+def many(value: int | None, noun: str, nouns: str = "") -> str:
+    """A number with what is counted, in the singular or the plural (by default with an s)."""
+    return f"{number(value)} {noun if value == 1 else nouns or f'{noun}s'}"
 
 
 def percent(value: Any) -> str:
@@ -156,6 +159,18 @@ def span(value: float | None) -> str:
     return duration(value)
 
 
+def pager(pages: Sequence[str], number: int) -> list[tuple[int, str] | None]:
+    """Number and path of the pages of a list that are linked from one of them: the first, the last, those around it,
+    and None for each gap."""
+    shown = [one for one in range(1, len(pages) + 1) if one in (1, len(pages)) or abs(one - number) <= 3]
+    found: list[tuple[int, str] | None] = []
+    for before, one in zip([0, *shown], shown, strict=False):
+        if one - before > 1:
+            found.append(None)
+        found.append((one, pages[one - 1]))
+    return found
+
+
 def short(value: UUID | str | None) -> str:
     """The beginning of an id, which commands take as well."""
     return "–" if value is None else str(value)[:8]
@@ -178,11 +193,13 @@ def pretty(value: Any) -> str:
 
 FILTERS = {
     "number": number,
+    "many": many,
     "percent": percent,
     "share": share,
     "time": time,
     "seconds_of_day": seconds_of_day,
     "span": span,
+    "pager": pager,
     "short": short,
     "words": words,
     "epoch": epoch,

@@ -91,6 +91,7 @@ class Undo:
     state: str
     batches: int  # that can be undone, by migration_undo
     restored: int
+    left: int  # rows that a complete rollback left alone: changed or deleted since
     rollbacks: tuple[Run, ...]
 
 
@@ -112,17 +113,18 @@ class RunDetail:
     undo: Undo
 
 
-def detail(session: Session, ledger: Ledger, run: Run, runs: Sequence[Run], *, show_personal_data: bool) -> RunDetail:
-    """Ask for everything about a run; `runs` are all of them."""
+def detail(
+    session: Session, ledger: Ledger, run: Run, rollbacks: Sequence[Run], *, show_personal_data: bool
+) -> RunDetail:
+    """Ask for everything about a run; `rollbacks` are those of it."""
     summary = run.summary or {}
-    took = summary.get("seconds")
-    seconds = float(took) if isinstance(took, int | float) else _between(run)
+    took = seconds(run)
     points = tuple(_points(session, ledger, run))
     shown = list(_batches(session, ledger, run.run_id))
     return RunDetail(
         run=run,
-        seconds=seconds,
-        rate=run.succeeded / seconds if seconds and run.kind != "dry_run" else None,
+        seconds=took,
+        rate=run.succeeded / took if took and run.kind != "dry_run" else None,
         expected=_whole(run.settings.get("expected_rows")),
         points=points if run.kind != "dry_run" else (),
         batches=tuple(shown),
@@ -131,8 +133,23 @@ def detail(session: Session, ledger: Ledger, run: Run, runs: Sequence[Run], *, s
         waits=tuple(_waits(summary.get("waits"))),
         waiting_for=run.waiting_for,
         waiting_since=run.waiting_since,
-        undo=_undo(session, ledger, run, runs),
+        undo=_undo(session, ledger, run, rollbacks),
     )
+
+
+def seconds(run: Run) -> float | None:
+    """How long a run took, by its own clock where it has one; None while it is going on, or when it never ended."""
+    took = (run.summary or {}).get("seconds")
+    return float(took) if isinstance(took, int | float) else _between(run)
+
+
+def command(run: Run) -> str:
+    """The command that makes such a run."""
+    if run.kind == "rollback":
+        one_batch = " --batch N" if run.settings.get("one_batch") else ""
+        return f"migrate rollback {str(run.rolls_back)[:8]}{one_batch} --apply"
+    refresh = " --refresh" if run.settings.get("refresh") else ""
+    return f"migrate {run.command}{refresh}{' --apply' if run.kind == 'apply' else ''}"
 
 
 def progress(session: Session, ledger: Ledger) -> list[Step]:
@@ -145,17 +162,23 @@ def progress(session: Session, ledger: Ledger) -> list[Step]:
                 """
                 with written as (
                     select
-                        migration_type::text as migration_type,
-                        completed_at as at,
-                        case when kind = 'rollback' then -records_succeeded else records_succeeded end as change
-                    from {log}
-                    where completed_at is not null and records_succeeded > 0 and not coalesce(dry_run, false)
+                        l.migration_type::text as migration_type,
+                        l.started_at,
+                        l.completed_at as at,
+                        case when r.kind = 'rollback' then -l.records_succeeded else l.records_succeeded end as change
+                    from {log} as l
+                    inner join {runs} as r on l.run_id = r.run_id
+                    left join {runs} as undone on r.rolls_back = undone.run_id
+                    where
+                        l.completed_at is not null and l.records_succeeded > 0 and r.kind <> 'dry_run'
+                        and l.migration_type is not null
+                        -- A refresh writes to rows that hold a value already, and leaves one when it is taken back.
+                        and coalesce(undone.settings, r.settings) -> 'refresh' is distinct from 'true'
                 ),
 
                 began as (
-                    select migration_type::text as migration_type, min(started_at) as at
-                    from {log}
-                    where records_succeeded > 0 and not coalesce(dry_run, false)
+                    select migration_type, min(started_at) as at
+                    from written
                     group by migration_type
                 ),
 
@@ -167,10 +190,16 @@ def progress(session: Session, ledger: Ledger) -> list[Step]:
                             as rows,
                         ntile(%(points)s) over (partition by migration_type order by at) as part
                     from written
-                    where migration_type is not null
+                ),
+
+                -- The last of each part.
+                latest as (
+                    select distinct on (migration_type, part) migration_type, at, rows, part
+                    from summed
+                    order by migration_type, part, at desc
                 )
 
-                -- The last of each part; and a beginning, so that the line begins where the work did.
+                -- And a beginning, so that the line begins where the work did.
                 select migration_type, at, rows
                 from (
                     select migration_type, at, 0::bigint as rows, 0 as part
@@ -178,13 +207,12 @@ def progress(session: Session, ledger: Ledger) -> list[Step]:
 
                     union all
 
-                    select distinct on (migration_type, part) migration_type, at, rows, part
-                    from (select * from summed order by migration_type, part, at desc) as latest
+                    select migration_type, at, rows, part
+                    from latest
                 ) as steps
-                where migration_type in (select migration_type from summed)
                 order by migration_type, part
                 """
-            ).format(log=ledger.log_table),
+            ).format(log=ledger.log_table, runs=ledger.runs_table),
             {"points": POINTS},
         ).fetchall()
 
@@ -234,9 +262,10 @@ def failures(
             yield Failure(batch_number, key, error_text(value, show_personal_data=show_personal_data))
 
 
-def error_text(value: Any, *, show_personal_data: bool) -> str:
-    """One element of error_details as text."""
-    if isinstance(value, dict) and set(value) <= {"id", "error", "reason"} and isinstance(value.get("error"), str):
+def error_text(value: Any, *, show_personal_data: bool = False, own: bool = True) -> str:
+    """One element of error_details as text; `own`: this tool wrote it."""
+    known = own and isinstance(value, dict) and set(value) <= {"id", "error", "reason"}
+    if known and isinstance(value.get("error"), str):
         return str(value["error"])
     shown = value if show_personal_data else masking.masked(value)
     return json.dumps(shown, ensure_ascii=False)[:300]
@@ -308,22 +337,23 @@ def _batches(session: Session, ledger: Ledger, run_id: UUID) -> list[Batch]:
         ).fetchall()
 
 
-def _undo(session: Session, ledger: Ledger, run: Run, runs: Sequence[Run]) -> Undo:
-    rollbacks = tuple(one for one in runs if one.rolls_back == run.run_id)
+def _undo(session: Session, ledger: Ledger, run: Run, rollbacks: Sequence[Run]) -> Undo:
     restored = sum(one.succeeded for one in rollbacks)
+    complete = any(one.status == "done" and not one.settings.get("one_batch") for one in rollbacks)
     row = session.execute(
         sql.SQL("select count(*) from {} where run_id = %s").format(ledger.undo_table), [run.run_id]
     ).fetchone()
     batches = int(row[0]) if row else 0
     if run.kind != "apply" or not run.succeeded:
         state = "none"
-    elif restored >= run.succeeded:
+    elif complete or restored >= run.succeeded:
         state = "done"
     elif restored:
         state = "partly"
     else:
         state = "possible" if batches else "impossible"
-    return Undo(state, batches, restored, rollbacks)
+    left = max(0, run.succeeded - restored) if state == "done" else 0
+    return Undo(state, batches, restored, left, tuple(rollbacks))
 
 
 def _waits(value: Any) -> Iterator[Wait]:
