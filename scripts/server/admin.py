@@ -170,6 +170,11 @@ class Admin:
             ledger.request(connection, run, asked, session.administrator.user_id)
         return f"/{ADMIN}"
 
+    def read_events(self, _: LoginSession) -> str:
+        """Read the reports about events anew, in the background."""
+        self.pages.event_reports.start()
+        return "/events.html"
+
     def settle(self, form: FormData, session: LoginSession) -> str:
         """Settle a campaign, or take a decision back."""
         campaign = decisions.parse_campaign(_text(form, "campaign"))
@@ -242,6 +247,10 @@ def router(admin: Admin) -> APIRouter:
     @routes.post("/campaigns")
     async def settle(request: Request) -> Response:
         return await changed(request, admin.settle, admin.campaigns_page, await request.form())
+
+    @routes.post("/events")
+    async def events(request: Request) -> Response:
+        return await changed(request, admin.read_events, admin.page)
 
     @routes.get("/log")
     async def log(request: Request) -> Response:

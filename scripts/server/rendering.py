@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
-from scripts import data_docs
+from scripts import data_docs, evidence
 from scripts.commands.opened import opened
 from scripts.connection import Session
 from scripts.ledger import Ledger
 from scripts.paths import project_dir
 from scripts.server.access import CSRF_FIELD
+from scripts.server.event_reports import EventReports
 from scripts.server.sessions import LoginSession
 from scripts.settings import Database
 from scripts.site import downloads, pages
@@ -38,6 +40,7 @@ class Pages:
     def __init__(self, database: Database, own_data_docs: Path) -> None:
         self._database = database
         self._data_docs = own_data_docs
+        self.event_reports = EventReports(database)
 
     def render(
         self, path: str, template: str, title: str, session: LoginSession | None, *, status: int = 200, **values: Any
@@ -47,25 +50,42 @@ class Pages:
         return HTMLResponse(self._renderer(session).render(page, **_account(session)), status)
 
     def of_site(self, path: str, session: LoginSession, **values: Any) -> Response | None:
-        """A page or download of the review site, with the numbers of now; None when there is none of this path."""
+        """A page or download of the review site, with the numbers of now; None when there is none of this path.
+
+        The reports about events are those of `event_reports`; raises HTTPException 409 for a download of one that was
+        not read.
+        """
+        table = path.removeprefix("data/").rpartition(".")[0] if path.startswith("data/") else ""
+        of_events = path == "events.html" or table in downloads.OF_EVENTS
+        facts = self.event_reports.look() if of_events else None
+        if facts is not None and table and (problem := facts.problem_of(table)):
+            raise HTTPException(409, f"{problem} The page of the events says more.")
         with ExitStack() as stack:
             connection, ledger = stack.enter_context(self.opened())
-            reader = Reader(connection, self._database, ledger, data_docs=self._newest_data_docs())
+            reader = Reader(connection, self._database, ledger, data_docs=self._newest_data_docs(), event_facts=facts)
             page = pages.find(reader, path)
             if page is not None:
-                html = self._renderer(session).render(page, **_account(session), **values)
+                more = {**values, "reading_since": self.event_reports.since} if of_events else values
+                html = self._renderer(session).render(page, **_account(session), **more)
                 return HTMLResponse(html)
             download = downloads.find(reader, path)
             if download is None:
                 return None
             kept = stack.pop_all()
 
+        name = path.rpartition("/")[2]
+
         def pieces() -> Iterator[str]:
             # The session ends with the download, or with the client's patience.
             with kept:
                 yield from download.pieces
+                if table == "migration_log":
+                    # All of it was taken: as good as `migrate log --output`, for the checklist. What cannot be recorded
+                    # is no reason to break off a download.
+                    by = session.administrator.name
+                    summary = {"rows": download.rows, "format": name.rpartition(".")[2], "by": by}
+                    evidence.record(connection, ledger, evidence.LOG_EXPORT, summary)
 
-        name = path.rpartition("/")[2]
         return StreamingResponse(
             pieces(), media_type=download.media_type,
             headers={"Content-Disposition": f'attachment; filename="{name}"'},

@@ -127,6 +127,9 @@ def test_the_whole_workflow(served: Served, opened: Visit, browser: Browser) -> 
     expect(met.first).to_be_visible()
     page.get_by_text("Failed Only").click()
     expect(met.first).to_be_hidden()
+    page.goto(f"{served.base}/events.html")
+    expect(page.get_by_text("Every event was read at")).to_be_visible()
+    looks_right(opened)
     assert opened.complaints == []
 
     # And back again.

@@ -107,3 +107,9 @@
     });
     window.addEventListener("pagehide", () => source.close());
 })();
+
+// What is being worked on elsewhere: look again after a while.
+(() => {
+    const place = document.querySelector("[data-reload]");
+    if (place) setTimeout(() => location.reload(), Number(place.dataset.reload) * 1000);
+})();
