@@ -107,9 +107,11 @@ def environment(database: Database) -> dict[str, str]:
         found.update(host=info.host, port=str(info.port), user=info.user, dbname=info.dbname)
         if info.password:
             found["password"] = info.password
+        if found.get("hostaddr"):  # of several the one that answered: a tunnel, or a name that only certificates know
+            found["hostaddr"] = info.hostaddr
         pooled, wanted = session.transaction_pooling, session.settings
-    # The address belongs to the first host; the one that answered is named already.
-    for keyword in ("hostaddr", "target_session_attrs", "load_balance_hosts", "service", "client_encoding"):
+    # The host that answered is named already.
+    for keyword in ("target_session_attrs", "load_balance_hosts", "service", "client_encoding"):
         found.pop(keyword, None)
     if not pooled:
         # A pooler in transaction mode refuses options at start-up, or forgets them.

@@ -282,6 +282,10 @@ def test_tls_settings_hold_for_every_session() -> None:
                 text=True, check=False,
             )  # fmt: skip
             assert done.stdout.strip() == "(True, 'TLSv1.3')", done.stderr
+            # Through a tunnel: the name is for the certificate, the address is where to connect.
+            tunnel = settings.from_url(f"{url.replace('localhost', 'db.invalid')}&sslmode=require&hostaddr=127.0.0.1")
+            variables = connection.environment(tunnel)
+            assert (variables["PGHOST"], variables["PGHOSTADDR"]) == ("db.invalid", "127.0.0.1")
             elsewhere = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=verify-full"
             assert "TLS failed" in refusal(f"{elsewhere}&sslrootcert={folder}/server.crt")
 
