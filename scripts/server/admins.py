@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
+import psycopg
 from psycopg import sql
 
 from scripts.connection import Session, transaction
@@ -31,13 +32,20 @@ def is_admin(session: Session, user_id: UUID) -> bool:
 
 
 def check(session: Session) -> None:
-    """Raise UserError when nobody could be an administrator, for want of both function and table."""
+    """Raise UserError when nobody could be an administrator, for want of function and table or of the right to ask."""
     if _question(session) is None:
         raise UserError(
             f"There is neither a function is_admin(uuid) nor a table user_roles (user_id, role) in "
             f"{' or '.join(_schemas())}, so nobody can be an administrator. Point the server at the product's "
             "database, or unset the SUPABASE_JWT_... settings to use the local one-time link."
         )
+    try:
+        is_admin(session, UUID(int=0))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise UserError(
+            f"This role may not ask who is an administrator: {error.diag.message_primary}. Make is_admin(uuid) a "
+            "function with `security definer` that the role may execute, or serve as another role."
+        ) from None
 
 
 def _schemas() -> list[str]:
