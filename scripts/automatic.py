@@ -7,7 +7,8 @@ schema, so that what a removed model left behind can be taken away too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from scripts import automatic_sql, preflight, project
+from scripts import automatic_sql, preflight, project, row_security
 from scripts.automatic_sql import Function
 from scripts.connection import Session, transaction
 from scripts.errors import UserError
@@ -83,6 +84,18 @@ where
         )
     )
 order by 1
+"""
+
+# Whoever owns the models could make them do anything, so their owner's are the rights that the triggers work with.
+_OWNERS = """
+select o.rolname::text, w.rolname::text, not o.rolsuper or not has_table_privilege(w.oid, c.oid, 'select')
+from pg_catalog.pg_class as c
+inner join pg_catalog.pg_roles as o on o.oid = c.relowner
+inner join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+inner join pg_catalog.pg_proc as p on p.pronamespace = n.oid and p.prosecdef and p.proname = any(%s)
+inner join pg_catalog.pg_roles as w on w.oid = p.proowner
+where n.nspname = %s and c.relname = %s and o.oid <> w.oid
+limit 1
 """
 
 _ERRORS = """
@@ -199,8 +212,35 @@ def _problem(session: Session, database: Database, target: Target, there: dict[t
         return f"{', '.join(missing)} without them; `migrate automatic on` adds them."
     marks = {name: mark for name, _, mark in session.execute(_FUNCTIONS, [database.schema]).fetchall()}
     if any(marks.get(one.name) != one.mark for one in _functions(session, database, target)):
-        return "They were made by another version of the project; `migrate automatic on` renews them."
+        return (
+            "They were made by another version of the project, or for other columns of the table; "
+            "`migrate automatic on` renews them."
+        )
+    waiting = _deferred(session, target)
+    if waiting:
+        return f"{waiting} Or switch them off: `migrate automatic off`."
+    owners = session.execute(
+        _OWNERS, [list(_trigger_functions(target, database)), database.schema, target.model]
+    ).fetchone()
+    if owners and owners[2]:
+        return (
+            f"They work with the rights of {owners[1]}, but the models are {owners[0]}'s; `migrate automatic on` hands "
+            "them over."
+        )
     return ""
+
+
+def _deferred(session: Session, target: Target) -> str:
+    """What is wrong with the product's deferrable triggers, as a sentence; empty when nothing is."""
+    names = [sql.Identifier(*name).as_string(session) for name in _tables(session, target)]
+    found = [name for (name,) in session.execute(_DEFERRED, [names, target.target_column]).fetchall()]
+    if not found:
+        return ""
+    return (
+        f"{target.schema}.{target.table} has triggers that wait until the transaction ends ({', '.join(found)}). If "
+        "one of them refused what the tool writes, the application's own transaction would fail. Make them "
+        f"`not deferrable`, or let them fire for other columns than {target.target_column} (`after update of ...`)."
+    )
 
 
 def _switched(
@@ -251,23 +291,18 @@ def check(session: Session, database: Database, target: Target) -> list[Finding]
             f"Only the owner of {table} may give it triggers and take them away: connect as {owner}, or let it run "
             f"`grant {owner} to {role};`."
         )
-    hidden = session.execute(
-        "select t.name from unnest(%s::text[]) as t (name) where row_security_active(t.name)",
-        [[name for name in project.source_tables(database, target) if _exists_named(session, name)]],
-    ).fetchall()
+    worker = _model_owner(session, target)
+    with transaction(session), _acting_as(session, database, worker):
+        hidden = row_security.hidden(session, project.source_tables(database, target))
     if hidden:
         raise UserError(
-            f"Row level security hides rows of {', '.join(name for (name,) in hidden)} from role {role}, with whose "
-            "rights the triggers work. Connect as the owner of the product's tables, or let an administrator run "
-            f"`alter role {role} bypassrls;`."
+            f"Row level security hides rows of {', '.join('.'.join(name) for name in hidden)} from role {worker}, with "
+            "whose rights the triggers work, as the models are its. Let an administrator run "
+            f"`alter role {worker} bypassrls;`, or what `migrate runner` prints."
         )
-    deferred = [name for (name,) in session.execute(_DEFERRED, [names, target.target_column]).fetchall()]
-    if deferred:
-        raise UserError(
-            f"{table} has triggers that wait until the transaction ends ({', '.join(deferred)}). If one of them "
-            "refused what the tool writes, the application's own transaction would fail. Make them `not deferrable`, "
-            f"or let them fire for other columns than {target.target_column} only (`after update of ...`)."
-        )
+    waiting = _deferred(session, target)
+    if waiting:
+        raise UserError(waiting)
     indexed = _row(
         session,
         "select exists (select 1 from pg_catalog.pg_index as i inner join pg_catalog.pg_attribute as a "
@@ -297,6 +332,10 @@ def switch_on(
     made = _functions(session, database, target)
 
     def work() -> None:
+        path = _own_path(session)
+        worker = _model_owner(session, target)
+        with _acting_as(session, database, worker) as shown:
+            pass
         for one in _dropped_shapes(session, database, made):
             session.execute(one)
         for function in made:
@@ -310,7 +349,19 @@ def switch_on(
             session.execute(
                 sql.SQL("comment on function {} is {}").format(function.signature, sql.Literal(function.mark))
             )
-        _try_out(session, database, target)
+            if function.fires_triggers:
+                session.execute(
+                    sql.SQL("alter function {} set search_path = pg_catalog, {}pg_temp").format(
+                        function.signature, path
+                    )
+                )
+            if function.row_security:
+                session.execute(
+                    sql.SQL("alter function {} set row_security = {}").format(function.signature, sql.SQL(shown))
+                )
+            session.execute(sql.SQL("alter function {} owner to {}").format(function.signature, sql.Identifier(worker)))
+        with _acting_as(session, database, worker):
+            _try_out(session, database, target)
         for table in _tables(session, target):
             for trigger in automatic_sql.triggers(target, database.schema):
                 session.execute(trigger.statement(database.schema, sql.Identifier(*table)))
@@ -378,6 +429,39 @@ def _locking(session: Session, table: str, work: Callable[[], None], notice: Cal
             time.sleep(LOCK_PAUSE_SECONDS)
 
 
+@contextmanager
+def _acting_as(session: Session, database: Database, role: str) -> Iterator[str]:
+    """Within a transaction, with the rights of another role, as its own sessions are; gives their `row_security`.
+
+    Raises UserError when this role may not.
+    """
+    me, own = _row(session, "select current_user::text, current_setting('row_security')", [])
+    try:
+        session.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+    except psycopg.errors.InsufficientPrivilege:
+        raise UserError(
+            f"The models are {role}'s, and the triggers work with the rights of their owner. Let an administrator run "
+            f"`grant {role} to {me};`, or connect as a role that owns both the models and the product's tables."
+        ) from None
+    shown = row_security.setting(session, database)
+    session.execute("select set_config('row_security', %s, true)", [shown])
+    yield shown
+    session.execute("select set_config('row_security', %s, true)", [own])
+    session.execute(sql.SQL("set local role {}").format(sql.Identifier(me)))
+
+
+def _model_owner(session: Session, target: Target) -> str:
+    return str(
+        _row(
+            session,
+            "select pg_get_userbyid(c.relowner)::text from pg_catalog.pg_class as c "
+            "inner join pg_catalog.pg_namespace as n on n.oid = c.relnamespace "
+            "where n.nspname = %s and c.relname = %s",
+            [target.model_schema, target.model],
+        )[0]
+    )
+
+
 def _try_out(session: Session, database: Database, target: Target) -> None:
     """Call what the triggers will call, as they will: what is missing or forbidden shows now."""
     names = {name: sql.Identifier(database.schema, f"automatic_{target.command}_{name}") for name in ("made", "fill")}
@@ -404,9 +488,14 @@ def _drop(session: Session, database: Database, command: str) -> None:
     wanted = _names(session, database, command)
     for schema, table, trigger, function, _ in session.execute(_TRIGGERS, [database.schema]).fetchall():
         if function in wanted:
-            session.execute(
-                sql.SQL("drop trigger {} on {}").format(sql.Identifier(trigger), sql.Identifier(schema, table))
-            )
+            statement = sql.SQL("drop trigger {} on {}").format(sql.Identifier(trigger), sql.Identifier(schema, table))
+            try:
+                session.execute(statement)
+            except psycopg.errors.InsufficientPrivilege:
+                raise UserError(
+                    f"{schema}.{table} has triggers of `migrate automatic`, which only its owner may take away: let "
+                    "that role run `migrate automatic off` first. Nothing was changed."
+                ) from None
     functions = session.execute(_FUNCTIONS, [database.schema]).fetchall()
     shared = {name for name, _, _ in functions} - wanted == {"automatic_failed"}
     for name, signature, _ in functions:
@@ -415,7 +504,14 @@ def _drop(session: Session, database: Database, command: str) -> None:
 
 
 def _functions(session: Session, database: Database, target: Target) -> list[Function]:
-    return automatic_sql.functions(target, database.schema, _key_type(session, target))
+    name = sql.Identifier(target.schema, target.table).as_string(session)
+    rows = session.execute(
+        "select a.attname::text from pg_catalog.pg_attribute as a "
+        "where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped order by 1",
+        [name],
+    ).fetchall()
+    watched = [column for (column,) in rows if column not in target.unread]
+    return automatic_sql.functions(target, database.schema, _key_type(session, target), watched)
 
 
 def _dropped_shapes(session: Session, database: Database, made: Sequence[Function]) -> list[sql.Composed]:
@@ -437,7 +533,7 @@ def _trigger_functions(target: Target, database: Database) -> set[str]:
 
 def _names(session: Session, database: Database, command: str) -> set[str]:
     """The names of a command's functions that are there."""
-    own = {f"automatic_{command}_{part}" for part in ("fill", "made", "each", "inserted", "changed")}
+    own = {f"automatic_{command}_{part}" for part in ("fill", "own", "made", "each", "inserted", "changed")}
     return {name for name, _, _ in session.execute(_FUNCTIONS, [database.schema]).fetchall() if name in own}
 
 
@@ -450,13 +546,27 @@ def _tables(session: Session, target: Target) -> list[tuple[str, str]]:
 def _key_type(session: Session, target: Target) -> str:
     name = sql.Identifier(target.schema, target.table).as_string(session)
     row = session.execute(
-        "select pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute as a "
+        "select format('%%I.%%I', n.nspname, t.typname) from pg_catalog.pg_attribute as a "
+        "inner join pg_catalog.pg_type as t on t.oid = a.atttypid "
+        "inner join pg_catalog.pg_namespace as n on n.oid = t.typnamespace "
         "where a.attrelid = to_regclass(%s) and a.attname = %s and not a.attisdropped",
         [name, target.key],
     ).fetchone()
     if row is None:
         raise UserError(f"There is no column {target.key} in {target.schema}.{target.table}.")
     return str(row[0])
+
+
+def _own_path(session: Session) -> sql.SQL:
+    """Where this role's sessions find the product's names, for the product's triggers: only what is not open to all."""
+    path = _row(
+        session,
+        "select coalesce(string_agg(quote_ident(s.name) || ', ', '' order by s.place), '') "
+        "from unnest(current_schemas(false)) with ordinality as s (name, place) "
+        "where s.name <> 'pg_catalog' and not has_schema_privilege('public', s.name, 'create')",
+        [],
+    )[0]
+    return sql.SQL(path)
 
 
 def _closed_roles(session: Session) -> list[str]:

@@ -126,13 +126,24 @@ begin
             and t.tableoid = v.leaf
             and v.value is not null
             and t.{target_column} is distinct from v.value
-        returning t.{key}::text as key, jsonb_hash_extended(t.{target_column}, 0) as written
+        returning t.{key}::text as key, pg_catalog.jsonb_hash_extended(t.{target_column}, 0::bigint) as written
     )
 
-    insert into {written} (source_schema, source_table, source_column, row_keys, written, written_at)
-    select {in_schema}, {in_table}, {in_column}, array_agg(f.key), array_agg(f.written), clock_timestamp()
+    insert into {written} (target, row_key, written, written_at)
+    select {name}, f.key, pg_catalog.max(f.written), pg_catalog.clock_timestamp()
     from filled as f
-    having count(*) > 0;
+    group by f.key
+    on conflict (target, row_key) do update set written = excluded.written, written_at = excluded.written_at;
+end
+"""
+
+_OWN = """
+#variable_conflict use_variable
+begin
+    return query
+    select w.row_key, w.written
+    from {written} as w
+    where w.target = {name} and w.row_key = any(keys::text[]);
 end
 """
 
@@ -155,7 +166,9 @@ declare
     place text;
     broken text;
 begin
-    perform {fill}(keys, whatever_they_hold);
+    if keys <> '{{}}' then
+        perform {fill}(keys, whatever_they_hold);
+    end if;
     return failures;
 {catch}
     {diagnostics}
@@ -171,50 +184,56 @@ begin
 end
 """
 
-_INSERTED = """
+# Both triggers: choose the rows, fill them, and let no error out, not even one of writing it down.
+_TRIGGERED = """
 #variable_conflict use_variable
 declare
-    waiting {key_type}[];
+    waiting {key_type}[] := '{{}}';
+    touched {key_type}[] := '{{}}';
+    others {key_type}[] := '{{}}';
+    chosen boolean := false;
     state text;
     said text;
     place text;
     broken text;
 begin
     begin
-        select array_agg(n.{key}) into waiting from rows_after as n where {pending};
-        if waiting is not null then
+        {choose}
+        chosen := true;
+        if waiting <> '{{}}' then
             perform {fill}(waiting, false);
+        end if;
+        if touched <> '{{}}' then
+            perform {fill}(touched, true);
         end if;
     {catch}
         begin
             {diagnostics}
-            if waiting is null or state !~ {of_a_row} then
+            if not chosen or state !~ {of_a_row} then
                 raise;
             end if;
-            perform {each}(waiting, false, 0);
+            perform {each}(touched, true, {each}(waiting, false, 0));
         {catch}
-            {diagnostics}
-            perform {failed}({command}, state, said, place, broken, waiting::text[]);
+            begin
+                {diagnostics}
+                if chosen then
+                    others := '{{}}';
+                end if;
+                perform {failed}({command}, state, said, place, broken, (waiting || touched || others)::text[]);
+            {catch}
+                null;
+            end;
         end;
     end;
     return null;
 end
 """
 
-_CHANGED = """
-#variable_conflict use_variable
-declare
-    waiting {key_type}[];
-    touched {key_type}[];
-    known {key_type}[];
-    failures integer;
-    state text;
-    said text;
-    place text;
-    broken text;
-begin
-    begin
-        select
+_INSERTED = """select coalesce(array_agg(n.{key}), '{{}}') into waiting from rows_after as n where {pending};"""
+
+# Of the rows that held a value and got no other: those whose value is the tool's own, because a trigger stored it
+# (another session's a moment ago too), or because it is what the model makes of the row as it was.
+_CHANGED = """select
             coalesce(array_agg(n.{key}) filter (where {pending}), '{{}}'),
             coalesce(
                 array_agg(n.{key})
@@ -223,38 +242,24 @@ begin
             )
         into waiting, touched
         from rows_after as n
-        inner join rows_before as o on o.{key} = n.{key}
-        where (to_jsonb(n) - {unread}::text[]) is distinct from (to_jsonb(o) - {unread}::text[]);
+        left join rows_before as o on o.{key} = n.{key}
+        where row({after})::record operator(pg_catalog.*<>) row({before})::record;
         if touched <> '{{}}' then
-            select coalesce(array_agg(m.key), '{{}}')
-            into known
-            from {made}(touched) as m
-            inner join rows_before as o on o.{key} = m.key and o.{target_column} = m.value;
-        else
-            known := '{{}}';
-        end if;
-        if waiting <> '{{}}' then
-            perform {fill}(waiting, false);
-        end if;
-        if known <> '{{}}' then
-            perform {fill}(known, true);
-        end if;
-    {catch}
-        begin
-            {diagnostics}
-            if known is null or state !~ {of_a_row} then
-                raise;
+            select
+                coalesce(array_agg(o.{key}) filter (where w.row_key is not null), '{{}}'),
+                coalesce(array_agg(o.{key}) filter (where w.row_key is null), '{{}}')
+            into touched, others
+            from unnest(touched) as k (key)
+            inner join rows_before as o on o.{key} = k.key
+            left join {own}(touched) as w
+                on w.row_key = o.{key}::text and w.written = jsonb_hash_extended(o.{target_column}, 0);
+            if others <> '{{}}' then
+                select touched || coalesce(array_agg(o.{key}), '{{}}')
+                into touched
+                from {made}(others) as m
+                inner join rows_before as o on o.{key} = m.key and o.{target_column} = m.value;
             end if;
-            failures := {each}(waiting, false, 0);
-            perform {each}(known, true, failures);
-        {catch}
-            {diagnostics}
-            perform {failed}({command}, state, said, place, broken, (waiting || coalesce(known, touched))::text[]);
-        end;
-    end;
-    return null;
-end
-"""
+        end if;"""
 
 
 @dataclass(frozen=True)
@@ -267,6 +272,8 @@ class Function:
     name: str
     signature: sql.Composed
     statement: sql.Composed
+    fires_triggers: bool = False  # writes to the product's table
+    row_security: bool = False  # has the setting
 
     @property
     def mark(self) -> str:
@@ -274,10 +281,11 @@ class Function:
         return hashlib.sha256(self.statement.as_bytes(None)).hexdigest()[:16]
 
 
-def functions(target: Target, schema: str, key_type: str) -> list[Function]:
+def functions(target: Target, schema: str, key_type: str, columns: Sequence[str]) -> list[Function]:
     """The functions that the triggers of a target need, in the order in which to make them.
 
-    `schema` is the tool's own; `key_type` the type of the table's key, as the catalog prints it.
+    `schema` is the tool's own; `key_type` the type of the table's key, with its schema; `columns` those of the table
+    whose changes count.
 
     The function for updates is `stable` on purpose: so it sees the tables as they were before the statement, and
     learns which rows held just what their model made of them. Those are made anew; a value that a person or a writer
@@ -295,12 +303,11 @@ def functions(target: Target, schema: str, key_type: str) -> list[Function]:
         "command": sql.Literal(command),
         "key_type": kind,
         "errors": inner("automatic_errors"),
-        "written": inner("automatic_written"),
-        "in_schema": sql.Literal(target.schema),
-        "in_table": sql.Literal(target.table),
-        "in_column": sql.Literal(target.target_column),
+        "written": inner("automatic_values"),
+        "name": sql.Literal(target.name),
         "failed": inner("automatic_failed"),
         "fill": inner(f"automatic_{command}_fill"),
+        "own": inner(f"automatic_{command}_own"),
         "made": inner(f"automatic_{command}_made"),
         "each": inner(f"automatic_{command}_each"),
         "of_a_row": sql.SQL(_OF_A_ROW),
@@ -314,7 +321,8 @@ def functions(target: Target, schema: str, key_type: str) -> list[Function]:
         "table": batches.table_name(target),
         "model": batches.model_name(target),
         "pending": batches.pending_sql(target, "n"),
-        "unread": sql.Literal("{" + ",".join(f'"{name}"' for name in target.unread) + "}"),
+        "after": sql.SQL(", ").join(sql.Identifier("n", column) for column in columns),
+        "before": sql.SQL(", ").join(sql.Identifier("o", column) for column in columns),
         **{
             part: sql.Identifier(getattr(target, part))
             for part in (
@@ -344,19 +352,25 @@ def functions(target: Target, schema: str, key_type: str) -> list[Function]:
                 sql.SQL(" ").join(chosen),
                 sql.Literal(sql.SQL(body).format(**parts).as_string(None)),
             ),
+            fires_triggers=body == _FILL,
+            row_security="row_security" in settings,
         )
 
     asks = {**_SESSION, **_MODEL}
     keys = "keys {key_type}[]"
+    fixed = {name: _SESSION[name] for name in ("search_path", "row_security", "lock_timeout")}
+    inserted, changed = (_TRIGGERED.replace("{choose}", rows) for rows in (_INSERTED, _CHANGED))
     return [
         function("automatic_failed", "target text, state text, said text, place text, broken text, keys text[]",
-                 "void", _FAILED, "volatile", {"search_path": _SESSION["search_path"], "row_security": "off"}),
+                 "void", _FAILED, "volatile", fixed),
         function(f"automatic_{command}_fill", f"{keys}, whatever_they_hold boolean", "void", _FILL, "volatile", asks),
+        function(f"automatic_{command}_own", keys, "table (row_key text, written bigint)", _OWN, "volatile",
+                 {**fixed, **_MODEL}),
         function(f"automatic_{command}_made", keys, "table (key {key_type}, value jsonb)", _MADE, "stable", asks),
         function(f"automatic_{command}_each", f"{keys}, whatever_they_hold boolean, failures integer", "integer",
                  _EACH, "volatile", {}),
-        function(f"automatic_{command}_inserted", "", "trigger", _INSERTED, "volatile security definer", _SESSION),
-        function(f"automatic_{command}_changed", "", "trigger", _CHANGED, "stable security definer",
+        function(f"automatic_{command}_inserted", "", "trigger", inserted, "volatile security definer", _SESSION),
+        function(f"automatic_{command}_changed", "", "trigger", changed, "stable security definer",
                  {**_SESSION, **_TRANSITION}),
     ]  # fmt: skip
 
@@ -393,10 +407,11 @@ class Trigger:
 def triggers(target: Target, schema: str) -> Sequence[Trigger]:
     """The two triggers of a target, named after the tool's schema."""
     command = target.command
+    prefix = f"{schema[:40]}_{command}"  # PostgreSQL cuts a name off after 63 bytes
     return (
-        Trigger(f"{schema}_{command}_inserted", f"automatic_{command}_inserted", "insert", "new table as rows_after"),
+        Trigger(f"{prefix}_inserted", f"automatic_{command}_inserted", "insert", "new table as rows_after"),
         Trigger(
-            f"{schema}_{command}_changed", f"automatic_{command}_changed", "update",
+            f"{prefix}_changed", f"automatic_{command}_changed", "update",
             "old table as rows_before new table as rows_after",
         ),
     )  # fmt: skip

@@ -402,11 +402,21 @@ class Ledger:
 
     # ---------- what the tool wrote
 
-    def collect_written(self, session: Session, schema: str, table: str, column: str) -> None:
+    def collect_written(self, session: Session, schema: str, table: str, column: str, key: str) -> None:
         """Copy the hash of what the tool stored last in each row of a target to `written_values`, for `--refresh`.
 
-        Both the table and the function that reads the ledger are made when the models are built.
+        What `migrate automatic` stored in rows that are gone is forgotten. The table and the function that reads the
+        ledger are made when the models are built.
         """
+        session.execute(
+            sql.SQL(
+                "delete from {} as a where a.target = {} and not exists "
+                "(select from {} as t where t.{}::text = a.row_key)"
+            ).format(
+                sql.Identifier(self.schema, "automatic_values"), f"{schema}.{table}.{column}",
+                sql.Identifier(schema, table), sql.Identifier(key),
+            )
+        )  # fmt: skip
         session.execute(
             sql.SQL(
                 """

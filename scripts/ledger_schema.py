@@ -99,18 +99,16 @@ _TOOL_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("role", "text default session_user"),
         ("performed_by", "uuid"),
     ),
-    # What these triggers stored, a row for each statement: so that `--refresh` knows the values for the tool's own.
-    "automatic_written": (
-        ("source_schema", "text"),
-        ("source_table", "text"),
-        ("source_column", "text"),
-        ("row_keys", "text[]"),
-        ("written", "bigint[]"),
+    # The hash of what these triggers stored last in a row: so that they and `--refresh` know it for the tool's own.
+    "automatic_values": (
+        ("target", 'text collate "C" not null'),
+        ("row_key", 'text collate "C" not null'),
+        ("written", "bigint"),
         ("written_at", "timestamptz"),
     ),
     # What went wrong in them: a few records of each kind, the oldest is written over.
     "automatic_errors": (
-        ("id", "bigint generated always as identity primary key"),
+        ("id", "uuid primary key default gen_random_uuid()"),  # no sequence: the application may ask for lastval()
         ("command", "text"),
         ("sqlstate", "text"),
         ("message", "text"),
@@ -123,7 +121,9 @@ _INDEXES = (
     # (table, index, definition after "on <table>")
     ("migration_runs", "migration_runs_number_idx", "(number desc)"),
     ("migration_undo", "migration_undo_run_id_idx", "(run_id)"),
+    ("automatic_values", "automatic_values_key", "(target, row_key)"),
 )
+_UNIQUE = ("automatic_values_key",)
 _LOG_INDEXES = (
     ("migration_log_type_started_at_idx", "(migration_type, started_at desc)"),
     ("migration_log_run_id_idx", "(run_id)"),
@@ -306,8 +306,8 @@ class _Upgrade:
                     sql.SQL("alter table {} alter column {} set storage external").format(name, sql.Identifier(column)),
                     f"set the storage of {schema}.{table}.{column}",
                 )
-                for column, _ in columns
-                if column in _EXTERNAL
+                for column, definition in columns
+                if column in _EXTERNAL and definition.endswith("[]")
             ]
         if state.kind not in ("r", "p"):
             raise UserError(f"{schema}.{table} exists but is no table. Rename it, then run the command again.")
@@ -357,10 +357,10 @@ class _Upgrade:
             inner join pg_class as c on c.oid = i.indrelid
             inner join pg_namespace as n on n.oid = c.relnamespace
             where
-                n.nspname = %s and c.relname = %s and i.indisvalid and i.indpred is null
+                n.nspname = %s and c.relname = %s and i.indisvalid and i.indpred is null and (i.indisunique or not %s)
                 and lower(pg_get_indexdef(i.indexrelid)) like '%%using btree ' || %s
             """,
-            [schema, table, definition],
+            [schema, table, index in _UNIQUE, definition],
         ).fetchone()
         return [] if found else [_index_step(schema, table, index, definition)]
 
@@ -552,8 +552,11 @@ class _Upgrade:
 
 def _index_step(schema: str, table: str, index: str, definition: str) -> _Step:
     return _Step(
-        sql.SQL("create index if not exists {} on {} {}").format(
-            sql.Identifier(index), sql.Identifier(schema, table), _definition(definition)
+        sql.SQL("create {} if not exists {} on {} {}").format(
+            sql.SQL("unique index" if index in _UNIQUE else "index"),
+            sql.Identifier(index),
+            sql.Identifier(schema, table),
+            _definition(definition),
         ),
         f"create index {index}",
     )

@@ -55,7 +55,7 @@ class Migration:
         self.ledger = self.preflight.plan.ledger
         self.ledger.ensure(session)
         if target.refreshing:
-            self.ledger.collect_written(session, target.schema, target.table, target.target_column)
+            self.ledger.collect_written(session, target.schema, target.table, target.target_column, target.key)
 
     def survey(
         self, *, count_all: bool, limit: int | None, horizon: int | None = None,

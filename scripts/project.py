@@ -225,11 +225,11 @@ def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ())
             return _checksum(parsed, needed[command], session)
 
 
-def source_tables(database: Database, found: Target) -> list[str]:
-    """The product's tables that a target's models read, as quoted names; not all of them need exist."""
+def source_tables(database: Database, found: Target) -> list[tuple[str, str]]:
+    """The product's tables (schema, name) that a target's models read; not all of them need exist."""
     parsed = manifest(database)
     return [
-        sql.Identifier(parsed["sources"][name]["schema"], parsed["sources"][name]["identifier"]).as_string(None)
+        (parsed["sources"][name]["schema"], parsed["sources"][name]["identifier"])
         for name in sorted(_sources(parsed, _ancestors(parsed, _model_id(parsed, found.model))))
     ]
 
@@ -510,7 +510,10 @@ def _remedy(reason: str, database: Database) -> str:
             "the product's tables."
         )
     if "must be owner" in reason:
-        return " Another role made these models: connect as that role, or let it run `migrate teardown` first."
+        return (
+            " Another role made these models: connect as that role, or let it run `migrate teardown` first, or "
+            "`migrate runner --apply` again, which hands them over."
+        )
     if f"permission denied for schema {database.schema}" in reason:
         return f" In {database.label}: {schema_grant(database)}"
     if "permission denied" in reason:

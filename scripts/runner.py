@@ -51,7 +51,7 @@ def creation(
     return _Creation(session, database, role, policies, monitor).steps()
 
 
-def removal(session: Session, role: str = DEFAULT_ROLE) -> list[Step]:
+def removal(session: Session, database: Database, role: str = DEFAULT_ROLE) -> list[Step]:
     """The statements that remove the role; what it owns (log, undo, models) goes to whoever runs them."""
     known = _role(session, role)
     if known is None:
@@ -60,6 +60,7 @@ def removal(session: Session, role: str = DEFAULT_ROLE) -> list[Step]:
     step = Step(f"What {role} owns in this database goes to you; its rights and policies go with it.")
     for text in ("reassign owned by {} to current_user", "drop owned by {}", "drop role {}"):
         step.statements.append(sql.SQL(text).format(name).as_string(session))
+    step.statements[1:1] = _row_security(session, database, "off")
     if not known.i_am_superuser:
         step.statements.insert(0, sql.SQL("grant {} to current_user").format(name).as_string(session))
     return [step]
@@ -72,6 +73,30 @@ def script(steps: Sequence[Step]) -> str:
         lines += ["", *(f"-- {line}" for line in step.why.splitlines())]
         lines += [f"{statement};" for statement in step.statements]
     return "\n".join([*lines, "", "commit;"]) + "\n"
+
+
+def _row_security(session: Session, database: Database, wanted: str) -> list[str]:
+    """The statements that let the triggers of `migrate automatic` work as the sessions of their owner do.
+
+    They work with the rights of whoever owns the models, for that role could make these do anything.
+    """
+    rows = session.execute(
+        """
+        select p.oid::regprocedure::text
+        from pg_catalog.pg_proc as p
+        inner join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+        where
+            n.nspname = %s and p.proname like 'automatic\\_%%'
+            and ('row_security=on' = any(p.proconfig) or 'row_security=off' = any(p.proconfig))
+            and not ('row_security=' || %s) = any(p.proconfig)
+        order by 1
+        """,
+        [database.schema, wanted],
+    ).fetchall()
+    return [
+        sql.SQL("alter function {} set row_security = {}").format(sql.SQL(name), sql.SQL(wanted)).as_string(session)
+        for (name,) in rows
+    ]
 
 
 # ---------- the role
@@ -116,7 +141,7 @@ class _Creation:
         log_is_mine = self._owner(source_schema(), "migration_log") == self.role
         found = [
             self._role_step(known, superuser, bypass=bypass),
-            self._schema_step(),
+            self._schema_step(policies=bool(guarded) and not bypass),
             self._reading_step(granted, known is not None),
             self._log_step(mine=log_is_mine),
             self._policy_step([] if bypass else guarded, log=not bypass and not log_is_mine),
@@ -172,7 +197,7 @@ class _Creation:
 
     # ---------- the tool's own schema
 
-    def _schema_step(self) -> Step:
+    def _schema_step(self, *, policies: bool) -> Step:
         step = Step(f"The tool's own schema, with models, undo and backups: all of it is {self.role}'s.")
         name = sql.Identifier(self.database.schema)
         owner = self.session.execute(
@@ -203,8 +228,7 @@ class _Creation:
             select 'function ' || p.oid::regprocedure::text
             from pg_catalog.pg_proc as p
             inner join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
-            -- The triggers of `migrate automatic` go on working with the rights of whoever switched them on.
-            where n.nspname = %(schema)s and pg_get_userbyid(p.proowner) <> %(role)s and not p.prosecdef
+            where n.nspname = %(schema)s and pg_get_userbyid(p.proowner) <> %(role)s
             order by 1
             """,
             {"schema": self.database.schema, "role": self.role},
@@ -212,6 +236,7 @@ class _Creation:
         step.statements += [
             self._sql("alter {} owner to {}", sql.SQL(kind_and_name), self._me) for (kind_and_name,) in others
         ]
+        step.statements += _row_security(self.session, self.database, "on" if policies else "off")
         return step
 
     # ---------- the product's tables

@@ -66,7 +66,7 @@
 begin
     if
         to_regclass('{{ schema }}.migration_undo') is null
-        or to_regclass('{{ schema }}.automatic_written') is null
+        or to_regclass('{{ schema }}.automatic_values') is null
         or to_regclass('{{ log_schema | replace("'", "''") }}.migration_log') is null
     then
         return;
@@ -98,14 +98,11 @@ begin
         union all
 
         select
-            e.row_key,
-            e.written,
+            a.row_key,
+            a.written,
             a.written_at
-        from {{ schema }}.automatic_written as a
-        cross join lateral unnest(a.row_keys, a.written) as e (row_key, written)
-        where a.source_schema = schema_name
-            and a.source_table = table_name
-            and a.source_column = column_name
+        from {{ schema }}.automatic_values as a
+        where a.target = concat_ws('.', schema_name, table_name, column_name)
 
         union all
 

@@ -48,7 +48,7 @@ def runner(
     with opened(database, "runner") as (session, _):
         with _plain_names(session):
             steps = (
-                rights.removal(session, role)
+                rights.removal(session, database, role)
                 if drop
                 else rights.creation(session, database, role, policies=policies, monitor=monitor)
             )

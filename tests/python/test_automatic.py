@@ -23,6 +23,7 @@ from scripts import automatic, project
 from scripts.cli import app
 from scripts.connection import connect
 from scripts.errors import UserError
+from scripts.ledger import Ledger
 from scripts.settings import Database
 
 App = psycopg.Connection[Any]
@@ -349,6 +350,9 @@ def test_a_model_that_raises_leaves_only_its_row_pending(on: Database) -> None:
 def test_records_are_bounded_and_nobody_waits_for_them(on: Database) -> None:
     ask(on, "drop view canonical_migration.canonical_events cascade")
     with application(on) as first, application(on) as second:
+        insert(first)
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            first.execute("select lastval()")  # the application's own sequences, and no other's
         for session in (first, second):
             session.execute("set lock_timeout = '10s'")
             session.autocommit = False
@@ -364,12 +368,12 @@ def test_records_are_bounded_and_nobody_waits_for_them(on: Database) -> None:
             for _ in range(20):
                 insert(session)
     [(state, rows, records)] = errors(on)
-    assert (state, rows) == ("42P01", 80)
+    assert (state, rows) == ("42P01", 81)
     assert records <= 40
     with application(on) as session:
         for _ in range(60):
             insert(session)
-    assert errors(on) == [("42P01", 140, records)]
+    assert errors(on) == [("42P01", 141, records)]
     found = states()["events"]["errors"][0]
     assert "canonical_migration.canonical_events" in found["message"]
     assert len(found["row_keys"]) == 1
@@ -423,7 +427,7 @@ def test_a_trigger_of_the_product_that_refuses_updates(on: Database) -> None:
         key = insert(session)
     assert stored(on, key) == {}
     recorded = states()["events"]["errors"]
-    assert [(error["sqlstate"], error["message"]) for error in recorded] == [("P0001", "raised by public.refuse")]
+    assert [(error["sqlstate"], error["message"]) for error in recorded] == [("P0001", "raised by refuse")]
 
 
 def test_large_and_deep_payloads(on: Database) -> None:
@@ -496,6 +500,76 @@ def test_the_application_writes_while_dbt_builds(on: Database) -> None:
     with application(on) as session:
         assert stored(on, insert(session))
     assert states()["events"]["state"] == "on"
+
+
+def test_two_writers_of_one_row_leave_what_the_last_one_wrote(on: Database) -> None:
+    """A webhook that comes twice: the second waits for the first, and does not see its row in its own snapshot."""
+    key = str(uuid4())
+    upsert = (
+        "insert into public.events (id, website_id, event_data) select %s, min(w.id::text)::uuid, %s "
+        "from public.websites as w on conflict (id) do update set event_data = excluded.event_data"
+    )
+    for cap in ("Cap", "Coat"):
+        with application(on) as first, application(on) as second:
+            first.autocommit = False
+            first.execute(upsert, [key, Jsonb(PURCHASE)])
+            other = threading.Thread(
+                target=second.execute, args=(upsert, [key, Jsonb({**PURCHASE, "product_name": cap})])
+            )
+            other.start()
+            while not ask(on, "select count(*) from pg_locks where not granted")[0][0]:
+                time.sleep(0.01)
+            first.commit()
+            other.join()
+        assert product_name(on, key) == cap
+    assert errors(on) == []
+    # What is remembered of the tool's own values: one line for each row, while the row is there.
+    remembered = "select count(*)::int from canonical_migration.automatic_values"
+    assert ask(on, remembered) == [(1,)]
+    with connect(on) as session:
+        for left in (1, 0):
+            Ledger(on.schema).collect_written(session, "public", "events", "canonical_event", "id")
+            assert session.execute(remembered).fetchone() == (left,)
+            session.execute("delete from public.events where id = %s", [key])
+
+
+def test_no_error_gets_out_even_when_none_can_be_written_down(on: Database) -> None:
+    for harm, mend in (
+        (
+            "alter schema canonical_migration rename to elsewhere",
+            "alter schema elsewhere rename to canonical_migration",
+        ),
+        (
+            "alter function canonical_migration.automatic_failed rename to gone; "
+            "alter view canonical_migration.canonical_events rename to gone",
+            "alter function canonical_migration.gone rename to automatic_failed; "
+            "alter view canonical_migration.gone rename to canonical_events",
+        ),
+    ):
+        ask(on, harm)
+        with application(on) as session:
+            key = insert(session)
+            session.execute("update public.events set event_data = '{}' where id = %s", [key])
+        ask(on, mend)
+        assert stored(on, key) == {}
+    with application(on) as session:
+        assert stored(on, insert(session))
+
+
+def test_triggers_of_the_product_find_what_they_name_without_a_schema(on: Database) -> None:
+    ask(
+        on,
+        """
+        create table public.seen (id uuid);
+        create function public.see() returns trigger language plpgsql as
+        $$ begin insert into seen values (new.id); return new; end $$;
+        create trigger see after update on public.events for each row execute function public.see();
+        """,
+    )
+    with application(on) as session:
+        key = insert(session)
+    assert stored(on, key)
+    assert ask(on, "select id::text from public.seen") == [(key,)]
 
 
 # ---------- together with runs
@@ -612,6 +686,13 @@ def test_what_is_broken_or_outdated_is_said_and_mended(on: Database) -> None:
         assert states()["events"]["state"] == "on"
     with application(on) as session:
         assert stored(on, insert(session))
+    ask(
+        on,
+        "create constraint trigger later after update on public.events deferrable for each row "
+        "execute function public.update_updated_at_column()",
+    )
+    assert states()["events"]["state"] == "incomplete"
+    assert "(later)" in states()["events"]["problem"]
 
 
 def test_teardown_takes_the_triggers_along(on: Database) -> None:
@@ -698,13 +779,20 @@ def test_the_rule_on_every_version(things: SmallTarget) -> None:
         session.execute("update public.things set canonical_event = '{\"mine\": 1}' where id = %s", [key])
         session.execute("update public.things set payload = '{\"n\": 5}' where id = %s", [key])
         assert value(key) == {"mine": 1}
+        # A key that changes is a new row's.
+        session.execute("set canonical_migration.automatic = off")
+        session.execute("update public.things set canonical_event = '{}' where id = %s", [key])
+        session.execute("reset canonical_migration.automatic")
+        key, old = str(uuid4()), key
+        session.execute("update public.things set id = %s where id = %s", [key, old])
+        assert value(key)["event_id"] == key
         session.execute("drop view canonical_migration.canonical_things")
         session.execute("insert into public.things (id, payload, made_at) values (gen_random_uuid(), '{}', now())")
         session.execute("update public.things set payload = '{\"n\": 6}'")
         session.execute("set canonical_migration.automatic = off")
         session.execute("insert into public.things (id, payload, made_at) values (gen_random_uuid(), '{}', now())")
         recorded = session.execute(
-            "select sqlstate, rows_left::int from canonical_migration.automatic_errors order by id"
+            "select sqlstate, rows_left::int from canonical_migration.automatic_errors order by last_at"
         ).fetchall()
     assert [state for state, _ in recorded] == ["42P01", "42P01"]
     assert recorded[0][1] == 1

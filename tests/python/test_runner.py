@@ -149,6 +149,43 @@ def test_it_takes_over_what_the_owner_has_built(product: Product, cli: Cli) -> N
     assert not product.ask("select has_table_privilege(%s, 'public.profiles', 'select')", product.role)
 
 
+def test_the_triggers_work_with_the_role_s_rights_and_no_others(product: Product) -> None:
+    """The role could make the models do anything: with the owner's rights the triggers would be a way up for it."""
+    key = str(uuid.uuid4())
+
+    def filled() -> Any:
+        product.execute("insert into public.events (website_id) select id from public.websites limit 1")
+        product.execute(f"insert into public.events (id, website_id) select '{key}', id from public.websites limit 1")
+        row = product.ask("delete from public.events where id = %s returning canonical_event <> '{}'", key)
+        assert product.ask("select count(*) from canonical_migration.automatic_errors") == 0
+        return row
+
+    def owners() -> Any:
+        return product.ask(
+            "select array_agg(distinct o.rolname::text) from pg_proc as p "
+            "inner join pg_roles as o on o.oid = p.proowner where p.proname like 'automatic\\_%%'"
+        )
+
+    me = product.ask("select current_user")
+    invoke(product.database, "automatic", "on", "events", "--yes", "--no-build")
+    assert (filled(), owners()) == (True, [me])
+    for policies in (["--policies"], []):
+        product.make(*policies)
+        assert (filled(), owners()) == (True, [product.role])
+        states = {one["command"]: one["state"] for one in product.run("automatic", "status", "--json")}
+        assert states == {"events": "on", "campaigns": "off"}
+        # Switched on when the role is there already.
+        for command in (("automatic", "off"), ("teardown", "--yes"), ("automatic", "on", "events", "--yes")):
+            code = 2 if command[1] != "on" else 0
+            assert ("`migrate automatic off` first" in product.run(*command, expect=code).stderr) == (code == 2)
+        assert "Only the owner of" in product.run("automatic", "on", "campaigns", "--yes", expect=2).stderr
+        invoke(product.database, "automatic", "off")
+        invoke(product.database, "automatic", "on", "events", "--yes", "--no-build")
+        assert (filled(), owners()) == (True, [product.role])
+    product.runner("--drop", "--apply", "--yes")
+    assert (filled(), owners()) == (True, [me])
+
+
 def test_a_role_that_bypasses_row_level_security(product: Product) -> None:
     product.make()
     assert product.ask("select rolbypassrls from pg_roles where rolname = %s", product.role)

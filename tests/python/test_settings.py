@@ -270,6 +270,7 @@ def test_names_that_look_like_sql_are_names(database: Database, cli: Cli) -> Non
     done = cli("events", "--apply", "--yes", "--json", database=database, MIGRATION_VARS=given)
     run_id = json.loads(done.stdout)["run_id"]
     for arguments in (
+        ("events", "--refresh"), ("automatic", "on", "events", "--yes"), ("automatic", "off"),
         ("status",), ("verify", run_id), ("backup",), ("log",), ("runner",), ("rollback", run_id, "--apply", "--yes"),
         ("teardown", "--yes"),
     ):  # fmt: skip
