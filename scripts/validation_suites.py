@@ -46,8 +46,7 @@ URL_FIELDS = (
 MONEY_FIELDS = ("template.amount", "template.order_total", "template.product_price")
 DECIMAL_FIELDS = ("template.price",)
 NUMBER_FIELDS = (
-    "template.quantity", "template.visitor_count", "template.priority", "meta.amount", "meta.total_price",
-    "meta.total_items",
+    "template.quantity", "template.visitor_count", "meta.amount", "meta.total_price", "meta.total_items",
 )  # fmt: skip
 PLACE_FIELDS = ("template.customer_location", "template.location", "template.user_location")
 NAME_FIELDS = ("template.customer_name", "template.author_name", "template.user_name")

@@ -23,14 +23,18 @@
     Purpose: the filters of a campaign: the keys of `integration_settings` that filter.
     Input:   expressions of the provider, `integration_settings` and `native_config`.
     Output:  an expression of an object. For testimonials the wizard's `minRating` and `onlyVerified` become
-             `min_rating` and `verified_only`; a key that already has its name wins.
+             `min_rating` and `verified_only`; a key that has its right name and holds something wins.
 -#}
 {% macro campaign_filters(provider, integration_settings, native_config) -%}
     {{ return(adapter.dispatch('campaign_filters')(provider, integration_settings, native_config)) }}
 {%- endmacro %}
 
 {% macro postgres__campaign_filters(provider, integration_settings, native_config) -%}
-    case
+    {%- set filters = json_pick(integration_settings, [
+        'events', 'event_types', 'min_rating', 'max_age_hours', 'verified_only', 'min_order_value',
+    ]) -%}
+    {{ filters }}
+    || case
         when {{ provider }} = 'testimonials' then
             jsonb_strip_nulls(
                 jsonb_build_object(
@@ -38,11 +42,9 @@
                     'verified_only', {{ first_held([integration_settings, native_config], ['onlyVerified', 'testimonial_filters.onlyVerified', 'testimonial_filters.verified_only']) }}
                 )
             )
+            || {{ without_blanks(filters) }}
         else '{}'
     end
-    || {{ json_pick(integration_settings, [
-        'events', 'event_types', 'min_rating', 'max_age_hours', 'verified_only', 'min_order_value',
-    ]) }}
 {%- endmacro %}
 
 

@@ -45,7 +45,7 @@
         ],
         'calendly': [
             d ~ " ? 'calendly_uri'",
-            d ~ " #>> '{payload,uri}' like '%calendly.com%'",
+            d ~ " #>> '{payload,uri}' like '%calendly%'",
         ],
         'typeform': [
             d ~ " ? 'form_response'",

@@ -36,21 +36,15 @@
 {#-
     Purpose: keep a person's name only when it is one and was not made of an e-mail address.
     Input:   a text expression, already trimmed, and a row `e` of `resolved_events`.
-    Output:  a text expression; null for a placeholder, and for the local part of the row's or the payload's e-mail
-             address, which several writers stored for want of a name. Compared to the letter: `Ann` is a name
-             beside `ann@example.com`.
+    Output:  a text expression; null for a placeholder, and for the local part of the row's e-mail address or of one in
+             the payload, wherever it stands there: several writers stored it for want of a name. Compared to the
+             letter: `Ann` is a name beside `ann@example.com`.
 -#}
 {% macro given_name(expression) -%}
     {{ return(adapter.dispatch('given_name')(expression)) }}
 {%- endmacro %}
 
 {% macro postgres__given_name(expression) -%}
-    {%- set addresses = [
-        'email', 'customer_email', 'user_email', 'payer_email', 'invitee_email', 'email_address', 'author_email',
-        'contact_email', 'receipt_email', 'purchaser_email', 'customer.email', 'billing.email', 'billing_address.email',
-        'billing_details.email', 'customer_details.email', 'user.email', 'data.email', 'payload.email',
-        'traits.email', 'properties.email', 'properties.$email',
-    ] -%}
     (
         select given.name
         from (
@@ -61,12 +55,9 @@
             case
                 -- A local part has no blank, so a name of two words need not be compared.
                 when given.name is null or position(' ' in given.name) > 0 then true
-                else given.name not in (
-                    split_part(coalesce(e.user_email, ''), '@', 1),
-                    {%- for path in addresses %}
-                    split_part(coalesce({{ json_raw_text('e.data', path) }}, ''), '@', 1){{ ',' if not loop.last }}
-                    {%- endfor %}
-                )
+                else
+                    position(given.name || '@' in coalesce(ltrim(e.user_email), '')) <> 1
+                    and position('"' || given.name || '@' in cast(e.data as text)) = 0
             end
     )
 {%- endmacro %}

@@ -3,8 +3,10 @@
     Input:   a column with a JSON object.
     Output:  an expression: the object inside the wrapper, over what stood beside the wrapper (a generic webhook
              stores mapped fields there); the column itself when there is no wrapper. A provider's own object is
-             not looked into: a Stripe charge or an order may have such keys for other purposes.
-    Wrappers: raw_payload, order, data.object, payment, testimonial, announcement.config; each may be JSON text.
+             looked into for `raw_payload` only: a Stripe charge or an order may have the other keys for other
+             purposes, and a generic webhook may have mapped a field to a key such as `object`.
+    Wrappers: raw_payload, order, data.object, payment, testimonial, announcement.config, announcement; each may be
+             JSON text, and so may `data` and `announcement` around what they hold.
 -#}
 {% macro unwrapped(document) -%}
     {{ return(adapter.dispatch('unwrapped')(document)) }}
@@ -13,17 +15,21 @@
 {% macro postgres__unwrapped(document) -%}
     case
         when not {{ document }} ?| array['raw_payload', 'order', 'data', 'payment', 'testimonial', 'announcement']
-            or {{ document }} ? 'line_items'
-            or ({{ document }} ? 'object' and {{ document }} -> 'object' <> '"event"')
             then {{ document }}
-        {%- for key in ['raw_payload', 'order'] %}
-        {{ within(document, key) }}
-        {%- endfor %}
+        {{ within(document, 'raw_payload') }}
+        when {{ document }} ? 'line_items' or ({{ document }} ? 'object' and {{ document }} -> 'object' <> '"event"')
+            then {{ document }}
+        {{ within(document, 'order') }}
         -- Beside Stripe's `data` stand the event's own id and kind, which are not the payment's.
         {{ within(document, 'data.object', beside="- '{data,id,object,type,created}'::text[]") }}
-        {%- for key in ['payment', 'testimonial', 'announcement.config'] %}
-        {{ within(document, key) }}
+        {{ within(document, 'payment') }}
+        {{ within(document, 'testimonial') }}
+        -- An announcement may have its title beside its `config`.
+        {{ within(document, 'announcement.config', beside="- 'announcement' || (" ~ document ~ " -> 'announcement') - 'config'") }}
+        {%- for key in ['data', 'announcement'] %}
+        {{ parsed_in_place(document, key) }}
         {%- endfor %}
+        {{ within(document, 'announcement') }}
         else {{ document }}
     end
 {%- endmacro %}
@@ -44,6 +50,18 @@
             then {{ parsed_json(json_raw_text(document, path)) }}
                 || ({{ document }} {{ beside or "- '" ~ path.split('.')[0] ~ "'" }})
                 || jsonb_strip_nulls({{ parsed_json(json_raw_text(document, path)) }})
+{%- endmacro %}
+
+
+{#-
+    Purpose: one branch of `unwrapped`: text that holds an object becomes that object, at its key.
+    Input:   the document, and a key.
+    Output:  a `when ... then ...` of a case.
+-#}
+{% macro parsed_in_place(document, key) -%}
+    when jsonb_typeof({{ json_value(document, key) }}) = 'string'
+            and jsonb_typeof({{ parsed_json(json_raw_text(document, key)) }}) = 'object'
+            then {{ document }} || jsonb_build_object('{{ key }}', {{ parsed_json(json_raw_text(document, key)) }})
 {%- endmacro %}
 
 

@@ -139,3 +139,17 @@
 {% macro postgres__json_member_text(document, key) -%}
     ({{ document }} ->> '{{ key }}')
 {%- endmacro %}
+
+
+{#-
+    Purpose: say whether an object has exactly these keys.
+    Input:   an expression of an object, and keys.
+    Output:  a boolean expression.
+-#}
+{% macro json_has_only(document, keys) -%}
+    {{ return(adapter.dispatch('json_has_only')(document, keys)) }}
+{%- endmacro %}
+
+{% macro postgres__json_has_only(document, keys) -%}
+    ({{ document }} ?& array['{{ keys | join("', '") }}'] and {{ document }} - '{ {{- keys | join(',') -}} }'::text[] = '{}')
+{%- endmacro %}

@@ -29,7 +29,7 @@
             {{ first_of('e.data', ['icon']) }} as icon,
             {{ lower_case(first_of('e.data', ['image_type'])) }} as image_type,
             {{ first_of('e.data', ['image_url'], 'url') }} as image_url,
-            {{ first_of('e.data', ['priority'], 'number') }} as priority
+            {{ number_or_text('e.data', 'priority') }} as priority
         offset 0
     ) as s
 {%- endmacro %}

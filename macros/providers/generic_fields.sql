@@ -6,7 +6,8 @@
     Sources: what a column or key means differs by source, and is kept here beside the rule (contract section 5):
              ga4's `product_name` is a page; razorpay stores a card network as `user_location` and flutterwave the
              word `Africa`; segment's `user_name` is an opaque id; mixpanel's may be its `distinct_id`; gumroad's
-             `price` is in minor units.
+             `price` is in minor units. Segment and mixpanel are known by their shape: their `integration_type` is none
+             that the product's enum has.
 -#}
 {% macro generic_fields() -%}
     select
@@ -38,12 +39,12 @@
                 ) as message,
                 coalesce(
                     case
-                        when e.provider = 'segment' then {{ first_of('e.data', ['traits.name', 'properties.name'], 'name') }}
-                        when e.provider = 'mixpanel' and e.user_name = {{ json_raw_text('e.data', 'distinct_id') }}
-                            then null
+                        when e.provider = 'segment' or {{ json_has_only('e.data', ['event_name', 'properties']) }}
+                            then {{ first_of('e.data', ['traits.name', 'properties.name'], 'name') }}
+                        when e.user_name = {{ json_raw_text('e.data', 'distinct_id') }} then null
                         else {{ row_user_name() }}
                     end,
-                    {{ first_given_name('e.data', ['user_name', 'customer_name']) }},
+                    {{ first_given_name('e.data', ['user_name', 'customer_name', 'full_name', 'purchaser_name']) }},
                     {{ person('e.data', ['first_name', 'last_name']) }}
                 ) as user_name,
                 case
@@ -64,7 +65,7 @@
                 {{ first_of('e.data', ['product_image'], 'url') }} as product_image,
                 {{ first_of('e.data', ['amount', 'total', 'mc_gross', 'price', 'value'], 'number') }} as major_amount,
                 {{ first_of('e.data', ['price', 'amount'], 'number') }} as minor_price,
-                {{ currency_of('e.data', ['currency', 'mc_currency'], ['amount', 'total', 'price']) }} as currency,
+                {{ currency_of('e.data', ['currency', 'mc_currency', 'currency_code'], ['amount', 'total', 'mc_gross', 'price', 'value']) }} as currency,
                 {{ rating_value(first_of('e.data', ['rating'], 'number')) }} as rating,
                 {{ first_of('e.data', ['author_name'], 'name') }} as author_name
             offset 0

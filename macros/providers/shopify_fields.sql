@@ -56,7 +56,7 @@
                 'line_items.0.featured_image', 'product_image',
             ], 'url') }} as product_image,
             {{ first_of('e.data', ['product_url'], 'url') }} as product_url,
-            ltrim({{ first_of('e.data', ['order_number', 'name', 'order_id', 'id']) }}, '#') as order_id,
+            nullif(ltrim({{ first_of('e.data', ['order_number', 'name', 'order_id', 'id']) }}, '#'), '') as order_id,
             {{ first_of('e.data', ['line_items.0.quantity', 'quantity'], 'number') }} as quantity,
             coalesce(
                 {{ first_of('e.data', ['items_count'], 'number') }},

@@ -56,7 +56,7 @@
                 ) as customer_name,
                 {{ first_of('e.data', [
                     'description', 'lines.data.0.description', 'plan.nickname', 'price.nickname', 'product_name',
-                    'items.data.0.price.nickname',
+                    'items.data.0.price.nickname', 'items.data.0.plan.nickname',
                 ], 'product') }} as product_name,
                 {{ first_of('e.data', [
                     'plan.nickname', 'price.nickname', 'items.data.0.price.nickname', 'items.data.0.plan.nickname',
@@ -75,7 +75,9 @@
                 ) as customer_location,
                 {{ first_of('e.data', ['payment_id', 'id']) }} as payment_id,
                 coalesce(
-                    {{ first_of('e.data', ['subscription', 'subscription_id']) }},
+                    {{ first_of('e.data', [
+                        'subscription', 'subscription_id', 'subscription.id', 'parent.subscription_details.subscription',
+                    ]) }},
                     substring({{ json_text('e.data', 'id') }} from '^sub_.+$')
                 ) as subscription_id,
                 {{ first_of('e.data', ['status']) }} as status,

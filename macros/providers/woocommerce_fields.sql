@@ -36,7 +36,9 @@
             {{ first_of('e.data', ['line_items.0.name', 'product_name', 'products.0.name'], 'product') }} as product_name,
             {{ first_of('e.data', ['total', 'amount'], 'number') }} as total,
             {{ first_of('e.data', ['line_items.0.price', 'products.0.price', 'price'], 'number') }} as price,
-            {{ currency_of('e.data', ['currency'], ['total', 'amount', 'price']) }} as currency,
+            {{ currency_of('e.data', ['currency'], [
+                'total', 'amount', 'line_items.0.price', 'products.0.price', 'price',
+            ]) }} as currency,
             coalesce(
                 {{ address('e.data', 'billing') }},
                 {{ address('e.data', 'shipping') }},
@@ -49,7 +51,7 @@
             ) as customer_email,
             {{ first_of('e.data', ['line_items.0.image.src', 'product_image', 'products.0.image'], 'url') }} as product_image,
             {{ first_of('e.data', ['product_url', 'products.0.url'], 'url') }} as product_url,
-            ltrim({{ first_of('e.data', ['number', 'order_number', 'order_id', 'id']) }}, '#') as order_id,
+            nullif(ltrim({{ first_of('e.data', ['number', 'order_number', 'order_id', 'id']) }}, '#'), '') as order_id,
             coalesce(
                 {{ array_sum('e.data', 'line_items', 'quantity') }},
                 {{ array_sum('e.data', 'products', 'quantity') }},

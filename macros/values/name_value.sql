@@ -28,7 +28,8 @@
 {#-
     Purpose: keep a place's name only when it is one.
     Input:   a text expression, already trimmed.
-    Output:  as `name_value`, but a place needs no letter: anything but separators will do.
+    Output:  as `name_value`, but a place needs no letter: anything but separators will do. Commas around it are those
+             of parts that were missing: `, Ohio`.
 -#}
 {% macro place_value(expression) -%}
     {{ return(adapter.dispatch('place_value')(expression)) }}
@@ -38,13 +39,12 @@
     (
         select v.value
         from (
-            select {{ without_missing_parts(expression) }} as value
+            select nullif(btrim({{ without_missing_parts(expression) }}, {{ white_space() }} || ','), '') as value
             offset 0
         ) as v
         where
             {{ is_no_placeholder('v.value', placeholders()) }}
             and left(v.value, 1) not in ('{', '[')
-            and btrim(v.value, {{ white_space() }} || ',') <> ''
     )
 {%- endmacro %}
 

@@ -94,11 +94,28 @@
              (1,00,000). The code's letters are looked up apart: as a pattern the list would cost ten times as much.
 -#}
 {% macro is_number(column) -%}
-    {%- set mark = '(?:[A-Za-z]{3}|[$€£¥₹₦₩₪₫₱₴₺₽฿₵₡₲₸₾₭₮₼])' -%}
+    {#- The currency symbols of Unicode but for the cent, which counts hundredths. -#}
+    {%- set mark = '(?:[A-Za-z]{3}|[$£¤¥֏؋৲৳૱௹฿៛₠-⃀﷼﹩＄￡￥￦])' -%}
+    {#- JavaScript's own formatting puts a space that does not break between code and digits. -#}
+    {%- set gap = '[ \u00a0\u202f]?' -%}
     {%- set digits = '(?:[0-9]{1,15}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,4}|[1-9][0-9]?(?:,[0-9]{2}){1,5},[0-9]{3})(?:[.][0-9]{1,10})?' -%}
     length({{ column }}) <= 40
-    and {{ column }} collate "C" ~ '^(?:[+-]? ?{{ mark }}? ?|{{ mark }} ?[+-]?){{ digits }}$|^[+-]?{{ digits }} ?{{ mark }}$'
+    and {{ column }} collate "C" ~ '^(?:[+-]?{{ gap }}{{ mark }}?{{ gap }}|{{ mark }}{{ gap }}[+-]?){{ digits }}$|^[+-]?{{ digits }}{{ gap }}{{ mark }}$'
     and coalesce(
         upper(substring({{ column }} collate "C" from '[A-Za-z]{3}')) in ('{{ iso_currencies() | join("', '") }}'), true
     )
+{%- endmacro %}
+
+
+{#-
+    Purpose: a value that is a number or a word, such as an announcement's priority: `5`, `high`.
+    Input:   a document and a dotted path.
+    Output:  a JSON expression: a number where it reads as one, else the text.
+-#}
+{% macro number_or_text(document, path) -%}
+    {{ return(adapter.dispatch('number_or_text')(document, path)) }}
+{%- endmacro %}
+
+{% macro postgres__number_or_text(document, path) -%}
+    coalesce(to_jsonb({{ first_of(document, [path], 'number') }}), to_jsonb({{ json_text(document, path) }}))
 {%- endmacro %}
