@@ -52,6 +52,7 @@ def create(
     a source table is missing, when the disk is known to be too small, or when the counts differ.
     """
     sources = {kind: (source_schema, tables[kind]) for kind in KINDS}
+    before = session.isolation_level
     session.isolation_level = IsolationLevel.REPEATABLE_READ  # of transactions that begin from now on
     try:
         with transaction(session):
@@ -67,7 +68,7 @@ def create(
     except psycopg.errors.DuplicateTable:
         raise UserError("Another backup was made in this moment. `migrate backup --list` shows it.") from None
     finally:
-        session.isolation_level = None
+        session.isolation_level = before
     made = {backup.name: backup for backup in existing(session, schema)}
     return [made[name] for name in names.values()]
 

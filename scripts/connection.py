@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import sql
+from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo, TransactionStatus
 from psycopg.rows import TupleRow
@@ -20,6 +20,7 @@ OLDEST_VERSION = 15
 CONNECT_SECONDS = 15
 _PROBE = "canonical_migration.probe"
 _POOLER_TRIES = 5
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 _ENCODE = "percent-encode special characters of the password in a URL (@ is %40, / is %2F)"
 
 # Whether a database is behind a pooler in transaction mode, asked once for each in a process.
@@ -54,6 +55,9 @@ def connect(database: Database, *, autocommit: bool = True, application_name: st
         check_server(session, database)
         session.transaction_pooling = _is_pooled(session, database)
         session.settings = session_settings(database)
+        if session.info.server_version >= 170000:
+            session.settings["transaction_timeout"] = "0"  # statement_timeout is the limit
+        session.isolation_level = IsolationLevel.READ_COMMITTED  # where settings come too late: behind a pooler
         if session.transaction_pooling:
             session.prepare_threshold = None
         else:
@@ -82,6 +86,15 @@ def transaction(session: Session) -> Iterator[Session]:
         yield session
 
 
+def keep_open(session: Session) -> None:
+    """Let the transaction that is open, or that this begins, stay idle for as long as it takes."""
+    names = ["idle_in_transaction_session_timeout"]
+    if session.info.server_version >= 170000:
+        names.append("transaction_timeout")
+    for name in names:
+        session.execute("select set_config(%s, '0', true)", [name])
+
+
 def session_settings(database: Database) -> dict[str, str]:
     """What every session of the tool sets, dbt's and Great Expectations' included; `connect` settles row_security."""
     settings = {
@@ -91,6 +104,8 @@ def session_settings(database: Database) -> dict[str, str]:
         "jit": "off",
         "timezone": "UTC",
         "datestyle": "ISO, MDY",
+        # Elsewhere a row that the application changes in the same moment would make a whole batch fail.
+        "default_transaction_isolation": "read committed",
     }
     return {"role": database.role, **settings} if database.role else settings
 
@@ -216,6 +231,8 @@ def _open(database: Database, application_name: str) -> Session:
             defaults["application_name"] = application_name
         if "connect_timeout" not in given and "PGCONNECT_TIMEOUT" not in os.environ:
             defaults["connect_timeout"] = CONNECT_SECONDS
+        # A connection that is cut without a word is noticed within a minute, not after hours.
+        defaults |= {name: value for name, value in _KEEPALIVES.items() if name not in given}
         return Session.connect(make_conninfo(database.conninfo, **defaults), autocommit=True)
     except psycopg.Error as error:
         raise _refused(error, database) from None

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import LiteralString
 
-from scripts.connection import Session, connect
+from scripts.connection import Session, connect, keep_open
 from scripts.errors import RunInProgress
 from scripts.settings import Database
 
@@ -73,7 +73,7 @@ def held(database: Database, key: int, *, wait_seconds: float = 0.0) -> Iterator
     The transaction stays idle and has neither a snapshot nor an id, so it keeps nothing from vacuum.
     """
     with connect(database, application_name="migrate lock") as session, session.transaction():
-        session.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
+        keep_open(session)
         deadline = time.monotonic() + wait_seconds
         while True:
             row = session.execute("select pg_try_advisory_xact_lock(%s)", (key,)).fetchone()

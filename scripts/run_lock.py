@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from scripts import locks
-from scripts.connection import Session, connect
+from scripts.connection import Session, connect, keep_open
 from scripts.errors import RunInProgress, UserError
 from scripts.settings import Database
 
@@ -44,7 +44,7 @@ class RunLock:
         self._what = what
         self._guard: Session | None = None
         self._holder: Session | None = None
-        self._pid = 0
+        self.pid = 0
         self._started: datetime | None = None
 
     def acquire(self, session: Session) -> None:
@@ -56,11 +56,11 @@ class RunLock:
         self._wait_for_workers(session)
 
     def _acquire(self, session: Session) -> None:
-        previous = (self._pid, self._started)
+        previous = (self.pid, self._started)
         if session.transaction_pooling:
             self._close_guard()
             holder = self._guard = connect(self._database, autocommit=False, application_name="migrate lock")
-            holder.execute("select set_config('idle_in_transaction_session_timeout', '0', true)")
+            keep_open(holder)
             query = "select pg_try_advisory_xact_lock(%s)"
         else:
             holder, query = session, "select pg_try_advisory_lock(%s)"
@@ -78,7 +78,7 @@ class RunLock:
             "select pg_backend_pid(), (select backend_start from pg_stat_activity where pid = pg_backend_pid())"
         ).fetchone()
         if found:
-            self._pid, self._started = found
+            self.pid, self._started = found
 
     def take_back(self, session: Session) -> None:
         """Take the lock again after the connection was lost; the server may not have noticed yet that it was.
@@ -86,12 +86,12 @@ class RunLock:
         Our own lost session is ended when it still holds the lock. Raises RunInProgress when another run has it.
         Our own workers go on meanwhile; as long as they live no other run begins.
         """
-        if self._pid and self._started:
+        if self.pid and self._started:
             # Same process number and same start: nobody else's session can be meant.
             session.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where pid = %s and backend_start = %s and pid <> pg_backend_pid()",
-                [self._pid, self._started],
+                [self.pid, self._started],
             )
         self._acquire(session)
 
@@ -116,7 +116,7 @@ class RunLock:
     def held(self, session: Session) -> bool:
         """Whether the run's main session holds the lock, as another session sees it."""
         holders = session.execute(_HOLDERS, [self.key >> 32, self.key & 0xFFFFFFFF]).fetchall()
-        return any(holder[0] == self._pid for holder in holders)
+        return any(holder[0] == self.pid for holder in holders)
 
     def check(self, session: Session) -> None:
         """Behind a pooler: make sure that the lock is still held, or raise UserError. Else it cannot be lost."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,12 +51,14 @@ def refusal(url: str) -> str:
 
 def test_a_session_has_the_tools_settings(any_database: Database) -> None:
     with psycopg.connect(any_database.conninfo, autocommit=True) as session:
-        session.execute(
-            sql.SQL("alter database {} set datestyle = 'SQL, DMY'").format(sql.Identifier(session.info.dbname))
-        )
+        for setting in ("datestyle = 'SQL, DMY'", "default_transaction_isolation = 'serializable'"):
+            session.execute(
+                sql.SQL("alter database {} set {}").format(sql.Identifier(session.info.dbname), sql.SQL(setting))
+            )
     with connection.connect(replace(any_database, statement_timeout="7min", lock_timeout="3s")) as session:
         names = ("row_security", "statement_timeout", "lock_timeout", "jit", "timezone", "datestyle", "client_encoding")
         assert [shown(session, name) for name in names] == ["off", "7min", "3s", "off", "UTC", "ISO, MDY", "UTF8"]
+        assert shown(session, "transaction_isolation") == "read committed"
         assert not session.transaction_pooling
 
 
@@ -120,10 +123,20 @@ def test_settings_hold_inside_a_transaction_without_a_pooler(database: Database)
 
 
 def test_locks_hold_through_a_pooler(database: Database) -> None:
+    with psycopg.connect(database.conninfo, autocommit=True) as session:
+        limits = ["idle_in_transaction_session_timeout"]
+        limits += ["transaction_timeout"] if session.info.server_version >= 170000 else []
+        for limit in limits:
+            name, value = sql.Identifier(session.info.dbname), sql.SQL(limit)
+            session.execute(sql.SQL("alter database {} set {} = '400ms'").format(name, value))
     with pooled(database.conninfo, 3) as conninfo:
         through = settings.from_url(conninfo)
-        with locks.held(through, locks.lock_key("a")) as first, locks.held(database, locks.lock_key("a")) as second:
-            assert (first, second) == (True, False)
+        with locks.held(through, locks.lock_key("a")) as first:
+            time.sleep(0.6)
+            with locks.held(database, locks.lock_key("a")) as second:
+                assert (first, second) == (True, False)
+        with locks.held(database, locks.lock_key("b")):
+            time.sleep(0.6)
         with locks.held(database, locks.lock_key("a")) as third:
             assert third
 
