@@ -53,7 +53,8 @@ def _from_function(error: psycopg.Error) -> bool:
     """Whether a function, such as a trigger's, raised the error: then a row's value may have led to it."""
     if (error.sqlstate or "").startswith(("53", "57", "58")):
         return False
-    return "PL/pgSQL function" in (error.diag.context or "")
+    # The server's words are translated, the name of the language is not.
+    return "PL/pgSQL" in (error.diag.context or "")
 
 
 _QUOTED = re.compile(r'"[^"]*"|\'[^\']*\'|`[^`]*`|“[^”]*”|«[^»]*»|\{.*\}|\[.*\]|\(.*\)', re.DOTALL)
@@ -100,5 +101,6 @@ def words(source: str) -> set[str]:
 def _raised_by_code(error: psycopg.Error) -> bool:
     """Whether the words of the message are somebody's own rather than the server's."""
     state = error.sqlstate or ""
-    at_raise = re.search(r"PL/pgSQL function .* at RAISE", (error.diag.context or "").split("\n", 1)[0])
-    return at_raise is not None or state.startswith("P0") or state[:1] in "EIKLMNORSTUVWY"
+    first = (error.diag.context or "").split("\n", 1)[0]
+    at_raise = "PL/pgSQL" in first and re.search(r"(?<![A-Z_])RAISE(?![A-Z_])", first)
+    return bool(at_raise) or state.startswith("P0") or state[:1] in "EIKLMNORSTUVWY"

@@ -96,7 +96,7 @@ class _Lag:
                 """
                 select
                     'replica ' || coalesce(nullif(r.application_name, ''), host(r.client_addr), r.pid::text),
-                    pg_catalog.pg_wal_lsn_diff(coalesce(r.replay_lsn, r.flush_lsn, r.sent_lsn), '0/0')::bigint,
+                    pg_catalog.pg_wal_lsn_diff(coalesce(r.replay_lsn, r.write_lsn, r.sent_lsn), '0/0')::bigint,
                     extract(epoch from r.replay_lag)::float,
                     r.state is null
                 from pg_catalog.pg_stat_replication as r
@@ -110,7 +110,12 @@ class _Lag:
                     null,
                     false
                 from pg_catalog.pg_replication_slots as s
-                where s.restart_lsn is not null
+                -- One that the server has given up keeps nothing any more. Of one that is read, the reader tells more:
+                -- a slot moves on by what is flushed, which an archiver does once in a WAL file.
+                where
+                    s.restart_lsn is not null
+                    and s.wal_status is distinct from 'lost'
+                    and not exists (select 1 from pg_catalog.pg_stat_replication as r where r.pid = s.active_pid)
                 """
             ).fetchall()
             written = session.execute(_POSITION).fetchone()

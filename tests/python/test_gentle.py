@@ -217,8 +217,8 @@ def test_large_payloads_do_not_blow_a_batch_up(database: Database, workers: int)
 
 
 @contextmanager
-def replica(server: Database) -> Iterator[Callable[[], None]]:
-    """A replica that says how far it is only when it is told to."""
+def replica(server: Database, slot: str = "", *, flushes: bool = True) -> Iterator[Callable[[], None]]:
+    """A replica that says how far it is only when it is told to; one that does not flush says what it received."""
     conn = PGconn.connect(make_conninfo(server.conninfo, replication="true", application_name="reader").encode())
 
     def at() -> int:
@@ -227,13 +227,16 @@ def replica(server: Database) -> Iterator[Callable[[], None]]:
 
     def tell() -> None:
         place = at()
-        conn.put_copy_data(b"r" + struct.pack("!QQQqb", place, place, place, 0, 0))
+        flushed = place if flushes else 0
+        conn.put_copy_data(b"r" + struct.pack("!QQQqb", place, flushed, flushed, 0, 0))
         while conn.flush():
             time.sleep(0.01)
 
     try:
         place = at() & ~0xFFFFFF
-        conn.send_query(f"START_REPLICATION PHYSICAL {place >> 32:X}/{place & 0xFFFFFFFF:X}".encode())
+        slotted = f"SLOT {slot} " if slot else ""
+        start = f"{place >> 32:X}/{place & 0xFFFFFFFF:X}"
+        conn.send_query(f"START_REPLICATION {slotted}PHYSICAL {start}".encode())
         conn.get_result()
         tell()
         yield tell
@@ -275,6 +278,33 @@ def test_a_replication_slot_left_behind_is_named(database: Database, workers: in
         query(database, "select pg_drop_replication_slot(%s)::text", [slot])
     assert run.result().pending_left == 0
     check_books(database, world)
+
+
+def test_who_needs_no_wait_is_not_waited_for(database: Database) -> None:
+    """An archiver that has received all and flushes at the end of a file; a slot that the server has given up."""
+    slots = ("archive", "given_up") if query(database, "show server_version_num")[0][0] >= "180000" else ("archive",)
+    for slot in slots:
+        query(database, "select pg_create_physical_replication_slot(%s, true)::text", [slot])
+    throttle = throttles.chosen(Pace(max_lag=0.3), [], list)[0]
+    try:
+        with replica(database, "archive", flushes=False) as tell, connect(database) as session:
+            if "given_up" in slots:
+                execute(database, "alter system set idle_replication_slot_timeout = '1s'", "select pg_reload_conf()")
+                time.sleep(1.2)
+                execute(database, "checkpoint")
+                lost = "select restart_lsn is not null from pg_replication_slots where wal_status = 'lost'"
+                assert query(database, lost) == [(True,)]
+            deadline = time.monotonic() + 2.5
+            while time.monotonic() < deadline:
+                execute(database, "select pg_logical_emit_message(false, '', 'x')")
+                tell()
+                assert throttle.look(session) is None
+                time.sleep(0.1)
+    finally:
+        if "given_up" in slots:
+            execute(database, "alter system reset idle_replication_slot_timeout", "select pg_reload_conf()")
+        for slot in slots:
+            query(database, "select pg_drop_replication_slot(%s)::text", [slot])
 
 
 def test_too_many_active_sessions_are_waited_for(database: Database) -> None:
