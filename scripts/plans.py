@@ -23,7 +23,7 @@ from scripts.files import whole_file
 from scripts.project import Target
 from scripts.survey import Group, Survey
 
-FORMAT = 1
+FORMAT = 2
 
 # The system identifier is the cluster's own (a restored copy has the same one, and the same rows).
 _IDENTITY = """

@@ -273,8 +273,9 @@ def _count(
     """
     groups: dict[str, Group] = {}
     told = time.monotonic()
+    # Of the text: to the hash of jsonb {"a": {}, "b": 1} and {"a": {"b": 1}} are the same, as are 1.0 and 1.00.
     hashed = (
-        "coalesce(jsonb_hash_extended(m.{value}, 0), 0)"
+        "hashtextextended(coalesce(m.{value}::text, ''), 0)"
         if values
         else "hashtextextended(coalesce(m.{member}::text, ''), 0)"
     )
