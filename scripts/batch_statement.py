@@ -57,6 +57,8 @@ class Plan:
         `>=` and `<=` say nothing that `=` does not; but a server older than 15.15, 16.11, 17.7 or 18.1 does not look
         at `ctid = ...` again after it waited for another writer of the row, and would write the old row's value to
         the new one. Those two are looked at again.
+
+        A row whose value a trigger of the table put back is not written: it is neither counted nor logged.
         """
         target = self.target
         name = {part: sql.Identifier(getattr(target, part)) for part in _NAMES}
@@ -104,6 +106,7 @@ with written as (
         t.{key} as key,
         v.member,
         v.previous,
+        t.{target_column} is distinct from v.previous as took,
         pg_column_size(t.{target_column}) as bytes,
         jsonb_hash_extended(t.{target_column}, 0) as written,
         {changed} as changed,
@@ -121,11 +124,12 @@ totals as materialized (
         array_agg(w.written) as written,
         array_agg(w.fingerprint) as fingerprints
     from written as w
+    where w.took
 ),
 
 members as materialized (
     select coalesce(jsonb_object_agg(coalesce(g.member, ''), g.n), '{{}}') as groups
-    from (select w.member, count(*) as n from written as w group by w.member) as g
+    from (select w.member, count(*) as n from written as w where w.took group by w.member) as g
 ),
 
 undo as (
@@ -146,7 +150,7 @@ log as (
     )
     select
         $4::uuid, $5::uuid, 'apply', {migration_type}, $6::integer, t.n, t.n, 0,
-        statement_timestamp(), clock_timestamp(), $7::uuid, false,
+        statement_timestamp(), greatest(statement_timestamp(), clock_timestamp()), $7::uuid, false,
         jsonb_build_object(
             'table', {leaf_name}, 'after', $1::tid::text, 'upto', $2::tid::text, 'bytes', t.bytes,
             'groups', m.groups, 'other_columns_changed', t.changed

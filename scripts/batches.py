@@ -197,6 +197,11 @@ def horizon(session: Session) -> int:
     return int(_value(session, sql.SQL("select pg_snapshot_xmin(pg_current_snapshot())::text")))
 
 
+def next_transaction(session: Session) -> int:
+    """The first transaction that has not begun yet."""
+    return int(_value(session, sql.SQL("select pg_snapshot_xmax(pg_current_snapshot())::text")))
+
+
 def settled_sql(writer: str, horizon: int) -> sql.SQL:
     """Whether a row's version was written by a transaction before a horizon; `writer` is its xmin as a bigint.
 

@@ -48,9 +48,13 @@ select exists (
     where
         l.locktype = 'advisory'
         and l.database = (select d.oid from pg_catalog.pg_database as d where d.datname = current_database())
-        and ((l.classid::bigint << 32) | l.objid::bigint) = any(%s)
         and l.objsubid = 1
         and l.granted
+        and case (l.classid::bigint << 32) | l.objid::bigint
+            when %(run)s then l.pid = %(holder)s
+            when %(workers)s then l.mode = 'ShareLock'
+            else false
+        end
 )
 """
 
@@ -140,8 +144,11 @@ class Ledger:
         contract_version: str | None = None,
         models_checksum: str | None = None,
         run_id: UUID | None = None,
+        holder: int | None = None,
     ) -> UUID:
         """Record that a run began, and return its id.
+
+        `holder` is the server process that holds the target's lock (by default this session's): see `_derived`.
 
         `target` holds at least schema, table, column and key (of the source table); it and `settings` end up in
         `migration_runs.settings`, where `settings["fingerprint"]` lists the columns of the fingerprint
@@ -159,8 +166,11 @@ class Ledger:
                         contract_version, models_checksum, settings, backend_pid
                     )
                     values (
-                        %s, %s, %s, %s, 'running', %s, clock_timestamp(), %s, %s, %s, %s, pg_catalog.pg_backend_pid()
+                        %s, %s, %s, %s, 'running', %s, clock_timestamp(), %s, %s, %s, %s,
+                        coalesce(%s, pg_catalog.pg_backend_pid())
                     )
+                    -- The connection may have been lost after the commit.
+                    on conflict (run_id) do update set backend_pid = excluded.backend_pid
                     """
                 ).format(self.runs_table),
                 [
@@ -173,19 +183,60 @@ class Ledger:
                     contract_version,
                     models_checksum,
                     Jsonb({**(settings or {}), "target": target}),
+                    holder,
                 ],
             )
         return run_id
+
+    def rejoin(self, session: Session, run_id: UUID, holder: int) -> None:
+        """A run has its target's lock again, on another connection: `holder` is the server process that holds it.
+
+        Raises UserError when somebody else has worked on the target since: what this run knows of it no longer holds.
+        """
+        with transaction(session):
+            found = session.execute(
+                sql.SQL(
+                    """
+                    update {runs} as r
+                    set backend_pid = %(holder)s
+                    where
+                        r.run_id = %(run)s
+                        and not exists (
+                            select 1
+                            from {runs} as n
+                            where
+                                n.number > r.number and n.kind <> 'dry_run'
+                                and (n.settings -> 'target') - 'model' - 'key'
+                                = (r.settings -> 'target') - 'model' - 'key'
+                        )
+                    """
+                ).format(runs=self.runs_table),
+                {"holder": holder, "run": run_id},
+            )
+        if not found.rowcount:
+            raise UserError(
+                "The connection was lost, and another run or rollback has worked on the same column since, so this run "
+                "stopped.",
+                exit_code=1,
+            )
 
     def close_run(self, session: Session, run_id: UUID, status: str, summary: dict[str, Any] | None = None) -> None:
         """Record how a run ended: "done", "failed", "interrupted" or "cancelled", with its summary (no payloads)."""
         session.execute(
             sql.SQL(
-                "update {} set status = %s, ended_at = clock_timestamp(), summary = %s, waiting_for = null, "
-                "waiting_since = null where run_id = %s"
+                "update {} set status = %s, ended_at = greatest(started_at, clock_timestamp()), summary = %s, "
+                "waiting_for = null, waiting_since = null where run_id = %s"
             ).format(self.runs_table),
             [status, Jsonb(summary) if summary is not None else None, run_id],
         )
+
+    def flush(self, session: Session, run_id: UUID) -> None:
+        """Wait until everything that a run has committed so far is on the disk."""
+        with transaction(session):
+            session.execute("set local synchronous_commit = on")
+            session.execute(
+                sql.SQL("update {} set backend_pid = backend_pid where run_id = %s").format(self.runs_table), [run_id]
+            )
 
     def counted(self, session: Session, run_id: UUID) -> dict[str, Any]:
         """What a run wrote by its log: batches, succeeded, failed, bytes, other_columns_changed, rows by group."""
@@ -226,12 +277,14 @@ class Ledger:
         if run.kind == "dry_run" or run.status != "running":
             what = "was a dry run" if run.kind == "dry_run" else f"is not going on ({run.status})"
             raise UserError(f"Run {run.run_id} {what}: there is nothing to {_ASKED[control]}.")
-        session.execute(
+        asked = session.execute(
             sql.SQL("update {} set control = %s, controlled_by = %s where run_id = %s and status = 'running'").format(
                 self.runs_table
             ),
             [control, by, run_id],
         )
+        if not asked.rowcount:
+            raise UserError(f"Run {run.run_id} has just ended: there is nothing to {_ASKED[control]}.")
 
     def requested(self, session: Session, run_id: UUID) -> str:
         """What was asked of a run: "run", "pause" or "cancel"."""
@@ -277,7 +330,11 @@ class Ledger:
                     id, run_id, kind, migration_type, batch_number, records_processed, records_succeeded,
                     records_failed, started_at, completed_at, error_details, details, performed_by, dry_run
                 )
-                values (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), %s, %s, %s, %s)
+                values (
+                    %s, %s, %s, %s, %s, %s, %s, %s, %s,
+                    -- Not before it began, though the clock was set back meanwhile.
+                    greatest(%s, clock_timestamp()), %s, %s, %s, %s
+                )
                 """
             ).format(self.log_table),
             [
@@ -289,6 +346,7 @@ class Ledger:
                 processed,
                 succeeded,
                 failed,
+                started_at,
                 started_at,
                 Jsonb(error_details) if error_details is not None else None,
                 Jsonb(details) if details is not None else None,
@@ -381,7 +439,10 @@ class Ledger:
         return found[0]
 
     def _derived(self, session: Session, run: Run, newest: bool) -> Run:
-        """A run that says running is crashed when nobody holds its target's lock, or only a later run does."""
+        """A run that says running is crashed unless its own session holds the target's lock.
+
+        Another process may hold it: a later run, or one that has not begun to write yet.
+        """
         if run.status != "running":
             return run
         if run.kind == "dry_run":
@@ -393,7 +454,9 @@ class Ledger:
             names = [str(target.get(part)) for part in ("schema", "table", "column")]
             key = locks.run_key(*names)
             # A killed client's workers end with the batch in hand; until then the run is not over.
-            alive = session.execute(_LOCK_HELD, [[key, locks.workers_key(key)]]).fetchone()
+            alive = session.execute(
+                _LOCK_HELD, {"run": key, "holder": run.backend_pid, "workers": locks.workers_key(key)}
+            ).fetchone()
             if not newest:
                 alive = None
         if alive and alive[0]:

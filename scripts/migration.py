@@ -104,7 +104,7 @@ class Migration:
             [self.target.schema, self.target.table, self.target.target_column],
         ).fetchall()
 
-    def _open(self, kind: str, options: Options) -> UUID:
+    def _open(self, kind: str, options: Options, holder: int | None = None) -> UUID:
         target = self.target
         return self.ledger.open_run(
             self.session, command=target.command, migration_type=target.migration_type, kind=kind,
@@ -119,7 +119,7 @@ class Migration:
                 "excepted": self.preflight.excepted,
             },
             performed_by=options.performed_by, contract_version=target.contract_version,
-            models_checksum=self._checksum,
+            models_checksum=self._checksum, holder=holder,
         )  # fmt: skip
 
 
@@ -141,14 +141,16 @@ class Writing(Migration):
                 f"mode. Leave out --workers, or point {self.database.origin} at the server or a session pooler."
             )
         self._find_kept_columns(observer)
-        run_id = self._open("apply", options)
+        run_id = self._open("apply", options, self._patient.holder)
         run = WriteBack(self.database, self.preflight.plan, self._patient, run_id, options, self._stop, observer)
         try:
             run.run()
             self._patient.do(self._refuse_hidden_rows)
         except UserError as error:
             self._close(run_id, "failed", run.tally)
-            raise type(error)(f"{error.message} {_way_on(run_id, run.tally)}") from None
+            error.message = f"{error.message} {_way_on(run_id, run.tally)}"
+            error.args = (error.message,)
+            raise
         except BaseException:
             # The second Ctrl-C, or a fault of the tool itself: what was committed stays and is logged.
             self._close(run_id, "interrupted", run.tally)
@@ -175,17 +177,17 @@ class Writing(Migration):
             with transaction(session):
                 # Waits for the disk once, for all batches.
                 session.execute("set local synchronous_commit = on")
-                if tally.retries:
-                    # A server that crashed may have lost batches that were counted, and written again.
-                    for name, value in self.ledger.counted(session, run_id).items():
-                        setattr(tally, name, Counter(value) if name == "groups" else value)
+                if tally.retries or self._patient.retries:
+                    # A server that crashed may have lost batches that were counted.
+                    tally.recount(self.ledger.counted(session, run_id))
                 self.ledger.close_run(session, run_id, status, result.as_json())
 
         with suppress(psycopg.Error, UserError):
             if status == "done" and not self.target.refreshing:
                 left = self._patient.do(
                     lambda session: sum(
-                        batches.count_pending(session, self.target, leaf) for leaf in self.preflight.plan.leaves
+                        batches.count_pending(session, self.target, leaf)
+                        for leaf in batches.leaves(session, self.target.schema, self.target.table)
                     )
                 )
                 result = replace(result, pending_left=left)

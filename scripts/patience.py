@@ -22,6 +22,10 @@ LONGEST_PAUSE_SECONDS = 15.0
 RECONNECT_SECONDS = 180.0
 #: statement_timeout is long itself: so many of them are enough.
 TIMEOUTS = 2
+#: How long a batch waits for a row that somebody else is changing.
+BATCH_LOCK_SECONDS = 0.5
+#: Settings with which the server notices a client that vanished: its session holds the lock until then.
+ALIVE = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 
 T = TypeVar("T")
 
@@ -47,10 +51,14 @@ class PatientSession:
         self._notice = notice
         self._prepare = prepare
         self._name = application_name
+        self._rejoin: Callable[[Session], None] | None = None
+        self._rejoining = False
         self.retries = 0
         self.session = connect(database, application_name=application_name)
+        self.pid = 0  # of its server process; a pooler tells the client another one
         try:
             lock.acquire(self.session)
+            self.pid = _pid(self.session)
             prepare(self.session)
         except BaseException:
             self.close()
@@ -67,6 +75,16 @@ class PatientSession:
         """Prepare the connection like this, and those that may follow it."""
         self._prepare = prepare
         self.do(prepare)
+
+    def rejoin_with(self, rejoin: Callable[[Session], None]) -> None:
+        """Do this first whenever the connection was lost and the lock is held again."""
+        self._rejoin = rejoin
+
+    @property
+    def holder(self) -> int:
+        """The server process that holds the lock."""
+        assert isinstance(self._lock, RunLock)
+        return self._lock.pid
 
     def cancel(self) -> None:
         """Cancel the statement in hand; called from another thread."""
@@ -87,12 +105,16 @@ class PatientSession:
         while True:
             try:
                 self._lock.check(self.session)
+                if self._rejoining and self._rejoin:
+                    self._rejoin(self.session)
+                self._rejoining = False
                 return action(self.session)
             except psycopg.Error as error:
                 lost = self.session.broken or self.session.closed
                 fault = Fault.LOST if lost else faults.classify(error)
                 if not lost:
-                    self.session.rollback()
+                    with suppress(psycopg.Error):  # it may be about to break
+                        self.session.rollback()
                 attempt += 1
                 timeouts += error.sqlstate == "57014"
                 waits = fault is Fault.LOST or (fault is Fault.RETRY and not self._stop.requested)
@@ -116,6 +138,7 @@ class PatientSession:
                 session = connect(self._database, application_name=self._name)
                 try:
                     self._lock.take_back(session)
+                    self.pid = _pid(session)
                     self._prepare(session)
                 except BaseException:
                     session.close()
@@ -127,4 +150,25 @@ class PatientSession:
                 pause = min(pause * 2, 5.0)
             else:
                 self.session = session
+                self._rejoining = True
                 return
+
+
+def brief_lock_timeout(session: Session) -> str:
+    """The lock_timeout of batches: that of the session's settings, but no longer than BATCH_LOCK_SECONDS.
+
+    A batch that waits holds the locks of other rows itself. It gives up before deadlock_timeout: an application that
+    waits for this batch, while the batch waits for it, is not the one whose statement fails.
+    """
+    row = session.execute(
+        "select least(nullif(extract(epoch from %s::interval), 0), %s) * 1000",
+        [session.settings["lock_timeout"], BATCH_LOCK_SECONDS],
+    ).fetchone()
+    assert row is not None
+    return f"{max(1, round(row[0]))}ms"
+
+
+def _pid(session: Session) -> int:
+    row = session.execute("select pg_backend_pid()").fetchone()
+    assert row is not None
+    return int(row[0])

@@ -8,7 +8,7 @@ alone and listed. Interrupted anywhere, a second rollback of the same run finds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,13 +28,14 @@ from scripts.fingerprint import Column, fingerprint_columns, fingerprint_sql, ke
 from scripts.interrupts import StopRequest
 from scripts.ledger import Ledger, Run
 from scripts.pace import Pace
-from scripts.patience import PatientSession
+from scripts.patience import ALIVE, PatientSession, brief_lock_timeout
 from scripts.run_lock import for_target
 from scripts.settings import Database
 from scripts.undo_rows import Batch, Name, key_cast
 
 # A row that somebody changes in the very moment is looked at again this often.
 _TRIES = 5
+_KEPT = "a trigger of the table does not let the previous value in"
 
 
 @dataclass
@@ -49,6 +50,11 @@ class Outcome:
     failed: list[dict[str, str]] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)  # another column differs before and after
     batches: int = 0
+
+    @property
+    def told(self) -> bool:
+        """Whether there is something to log: not when every row was restored before."""
+        return bool(self.restored or self.changed or self.missing or self.failed)
 
     def add(self, other: Outcome) -> None:
         """Sum up."""
@@ -234,10 +240,14 @@ _RESTORED = """restored as (
         and t.tableoid = b.tableoid
         and t.{key} = b.{key}
         and pg_catalog.jsonb_hash_extended(b.{column}, 0) = e.written
-    returning e.place, e.key, {before} is distinct from {after} as differs
+    returning
+        e.place,
+        e.key,
+        t.{column} is not distinct from e.previous as exact,
+        {before} is distinct from {after} as differs
 )"""
 _NOT_RESTORED = """restored as (
-    select e.place, e.key, false as differs
+    select e.place, e.key, true as exact, false as differs
     from entries as e
     where false
 )"""
@@ -273,7 +283,8 @@ rest as (
 )
 
 select
-    (select count(*) from restored),
+    (select count(*) from restored as r where r.exact),
+    (select array_agg(r.key::text order by r.place) from restored as r where not r.exact),
     (select array_agg(r.key::text) from restored as r where r.differs),
     (select count(*) from rest as r where r.what = 'already'),
     (select array_agg(r.key::text order by r.place) from rest as r where r.what = 'changed'),
@@ -326,6 +337,7 @@ class _Found:
     """What a statement returned."""
 
     restored: int
+    kept: list[str]  # updated, but a trigger of the table put something else there
     differing: list[str]
     already: int
     changed: list[str]
@@ -339,18 +351,20 @@ def _execute(session: Session, statement: sql.Composed, batch: Batch, first: int
         statement, [batch.log_id, Int8(first), Int8(last)], prepare=not session.transaction_pooling
     ).fetchone()
     assert row is not None
-    restored, differing, already, changed, missing, holds = row
-    return _Found(restored, differing or [], already, changed or [], missing or [], holds or [])
+    restored, kept, differing, already, changed, missing, holds = row
+    return _Found(restored, kept or [], differing or [], already, changed or [], missing or [], holds or [])
 
 
 def _prepare(session: Session) -> None:
     # Each batch waits for the disk: there is no second pass that would find what a crash of the server lost.
     session.settings = {
         **session.settings,
+        "lock_timeout": brief_lock_timeout(session),
         **automatic_sql.OFF,  # what is restored must stay
         "max_parallel_workers_per_gather": "0",
         "idle_session_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
+        **ALIVE,
     }
     if not session.transaction_pooling:
         session.apply_settings(local=False)
@@ -381,6 +395,7 @@ class _Rollback:
         self._run_id = uuid4()
         self._number = 0
         self._columns: dict[Name, list[Column]] = {}
+        self._max_lag = pace.max_lag
         self._gate = Gate(ledger, self._run_id, stop, waiting, throttles.chosen(pace, [], list))
 
     def run(self) -> tuple[UUID, str, Outcome]:
@@ -394,21 +409,27 @@ class _Rollback:
                 migration_type=undone.migration_type,
                 kind="rollback",
                 target=undone.target,
-                settings={"one_batch": self._plan.only is not None, "expected_rows": self._plan.entries},
+                settings={
+                    "one_batch": self._plan.only is not None,
+                    "batch": self._plan.only,
+                    "expected_rows": self._plan.entries,
+                    "max_lag": self._max_lag,
+                },
                 rolls_back=undone.run_id,
                 performed_by=self._performed_by,
                 run_id=self._run_id,
+                holder=self._patient.holder,
             )
         )
+        self._patient.rejoin_with(lambda session: self._ledger.rejoin(session, self._run_id, self._patient.holder))
         try:
-            for batch in self._plan.batches:
+            for batch in self._batches():
                 self._gate.let_pass(self._patient)
                 if self._stop.requested:
                     status = "cancelled" if self._gate.cancelled else "interrupted"
                     break
-                self._number += 1
-                log_id, number = uuid4(), self._number
-                one = self._patient.do(partial(self._batch, batch=batch, log_id=log_id, number=number))
+                one = self._patient.do(partial(self._batch, batch=batch, log_id=uuid4()))
+                self._number += one.told
                 total.add(one)
                 self._progress(one)
             else:
@@ -427,6 +448,18 @@ class _Rollback:
             self._close(status, total)
         return self._run_id, status, total
 
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of the plan, and those that the run committed after the plan was made."""
+        found, seen = self._plan.batches, set[UUID]()
+        while found:
+            for batch in found:
+                seen.add(batch.log_id)
+                yield batch
+            now, _ = self._patient.do(
+                lambda session: undo_rows.batches(session, self._ledger, self._plan.run, self._plan.only)
+            )
+            found = [batch for batch in now if batch.log_id not in seen]
+
     def _close(self, status: str, total: Outcome) -> None:
         def close(session: Session) -> None:
             self._ledger.close_run(session, self._run_id, status, {**total.as_json(), "waits": self._gate.waits})
@@ -437,9 +470,9 @@ class _Rollback:
 
     # ---------- one batch
 
-    def _batch(self, session: Session, batch: Batch, log_id: UUID, number: int) -> Outcome:
+    def _batch(self, session: Session, batch: Batch, log_id: UUID) -> Outcome:
         with transaction(session):
-            logged = self._logged(session, log_id)
+            logged = self._logged(session, batch, log_id)
             if logged is not None:  # the connection was lost after the commit
                 return logged
             started = session.execute("select clock_timestamp()").fetchone()
@@ -448,15 +481,15 @@ class _Rollback:
             undo_rows.prefer_index(session, tables[0], self._plan.key)
             outcome = Outcome(entries=batch.rows, batches=1)
             self._range(session, batch, tables, 1, batch.rows, outcome)
-            if outcome.restored or outcome.changed or outcome.missing or outcome.failed:
+            if outcome.told:
                 self._ledger.write_log(
                     session,
                     log_id=log_id,
                     run_id=self._run_id,
                     kind="rollback",
                     migration_type=self._plan.run.migration_type,
-                    batch_number=number,
-                    processed=outcome.entries,
+                    batch_number=self._number + 1,
+                    processed=outcome.restored + len(outcome.failed),
                     succeeded=outcome.restored,
                     failed=len(outcome.failed),
                     started_at=started[0],
@@ -474,18 +507,18 @@ class _Rollback:
                 )
         return outcome
 
-    def _logged(self, session: Session, log_id: UUID) -> Outcome | None:
+    def _logged(self, session: Session, batch: Batch, log_id: UUID) -> Outcome | None:
         row = session.execute(
-            sql.SQL("select records_processed, records_succeeded, error_details, details from {} where id = %s").format(
+            sql.SQL("select records_succeeded, error_details, details from {} where id = %s").format(
                 self._ledger.log_table
             ),
             [log_id],
         ).fetchone()
         if row is None:
             return None
-        entries, restored, failed, details = row
+        restored, failed, details = row
         return Outcome(
-            entries=entries,
+            entries=batch.rows,
             restored=restored,
             already=details["already_restored"],
             changed=details["changed_since"],
@@ -523,6 +556,7 @@ class _Rollback:
             self._range(session, batch, tables, middle + 1, last, outcome)
             return
         outcome.restored += found.restored
+        outcome.failed += [{"id": key, "error": _KEPT} for key in found.kept]
         outcome.already += found.already
         outcome.changed += found.changed + found.holds
         outcome.missing += found.missing
@@ -545,7 +579,7 @@ class _Rollback:
                     break
             if not found.missing or position == len(tables) - 1:
                 break
-        return _Found(restored, differing, already, found.changed, found.missing, found.holds)
+        return _Found(restored, found.kept, differing, already, found.changed, found.missing, found.holds)
 
     def _fingerprint(self, session: Session, batch: Batch, table: Name) -> list[Column]:
         if table not in self._columns:

@@ -5,6 +5,7 @@ A batch that a row makes fail is split until that row is alone; it is recorded a
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
 from collections import Counter
@@ -91,6 +92,13 @@ class Tally:
         """Rows taken up: written or failed."""
         return self.succeeded + self.failed
 
+    def recount(self, logged: dict[str, Any]) -> bool:
+        """Take what the log says (see `Ledger.counted`); returns whether it has lost rows that were counted."""
+        before = self.succeeded
+        for name, value in logged.items():
+            setattr(self, name, Counter(value) if name == "groups" else value)
+        return self.succeeded < before
+
 
 class RunFailedError(UserError):
     """A run that could not go on. What it wrote stays, is logged and can be undone. Exit code 1."""
@@ -109,13 +117,16 @@ class Shared:
         self.missed = 0  # rows of this pass that were found pending and not written: they moved, or were locked
         self.kept_in_a_row = 0
         self.horizon = 0  # of a refresh: see batches.comparing
+        self.lost = False  # the pass before lost rows that it had written
         self.abandoned = False  # statements are being cancelled
         self._limit = options.limit
         self._limit_written = options.limit_written
         self._observer = observer
         self._lock = threading.RLock()
         self._number = 0
+        self._unused: list[int] = []  # numbers that were given back
         self._reserved = 0
+        self._given_back = threading.Condition(self._lock)
         self._failed_in_a_row = 0
 
     @property
@@ -129,24 +140,40 @@ class Shared:
         return self.tally.succeeded if self._limit_written else self.tally.processed
 
     def number(self) -> int:
-        """The next batch number."""
+        """The smallest batch number that nobody has."""
         with self._lock:
+            if self._unused:
+                return heapq.heappop(self._unused)
             self._number += 1
             return self._number
 
-    def reserve(self) -> int:
-        """How many rows the next batch may take, within the limit; to be given back after it."""
+    def unused(self, number: int) -> None:
+        """Nothing was logged under a number: the next batch gets it."""
         with self._lock:
-            rows = self.size.rows
-            if self._limit is not None:
-                rows = min(rows, self._limit - self._counted - self._reserved)
-                self._reserved += rows
+            heapq.heappush(self._unused, number)
+
+    def reserve(self, stop: StopRequest) -> int:
+        """How many rows the next batch may take, within the limit; to be given back after it. 0: the end.
+
+        Waits while others have reserved all that the limit leaves: they may find fewer rows, or fail to write them.
+        """
+        with self._lock:
+            if self._limit is None:
+                return self.size.rows
+            while not (left := max(0, self._limit - self._counted - self._reserved)):
+                if self.full or stop.requested:
+                    return 0
+                self._given_back.wait(0.2)
+            rows = min(self.size.rows, left)
+            self._reserved += rows
             return rows
 
     def give_back(self, rows: int) -> None:
         """A reservation has ended; what came of it is in the tally."""
         with self._lock:
-            self._reserved -= rows
+            if self._limit is not None:
+                self._reserved -= rows
+                self._given_back.notify_all()
 
     def wrote(self, rows: int, changed: int, size: int, groups: dict[str, int]) -> None:
         """A batch wrote rows."""
@@ -231,7 +258,7 @@ class Worker:
         self._failures: list[dict[str, Any]] = []  # of the batch in hand
         self._written = 0
         self._skip: list[str] = []
-        self._statements: dict[tuple[int, bool], bytes] = {}  # by leaf: the text is the same for every batch
+        self._statements: dict[tuple[Leaf, bool], bytes] = {}  # by leaf: the text is the same for every batch
 
     def write(self, part: Part, *, sweep: bool, locking: bool) -> None:
         """Write the pending rows of a part of a leaf, until its end, the limit or a request to stop.
@@ -244,7 +271,8 @@ class Worker:
         target = self._plan.target
         if target.refreshing:
             # It compares every row once, and sweeps only for those that are certainly out of date.
-            target = target.swept() if sweep else batches.comparing(target, self._shared.horizon)
+            again = sweep and not self._shared.lost
+            target = target.swept() if again else batches.comparing(target, self._shared.horizon)
         walk = self.patient.do(
             lambda session: batches.walk(
                 session, target, part.leaf, self._skip, self._payload(), self._options.pace.most_bytes
@@ -255,7 +283,7 @@ class Worker:
             self._let_pass()
             if self._stop.requested:
                 return
-            rows = self._shared.reserve()
+            rows = self._shared.reserve(self._stop)
             try:
                 span = self._next(walk, after, rows, part.upto) if rows > 0 else None
                 if span is None:
@@ -348,16 +376,16 @@ class Worker:
         log_id = uuid4()
         number = self._shared.number()
         skip = self._skip
-        attempted = False
+        used: list[Session] = []
 
         def write(session: Session) -> tuple[Any, ...]:
-            nonlocal attempted
-            if attempted:
+            if used:
                 # The connection may have been lost after the commit: the log row tells.
                 found = self._logged(session, log_id)
                 if found is not None:
                     return found
-            attempted = True
+            if session not in used:
+                used.append(session)
             pooled = session.transaction_pooling
             statement = self._statement(session, span.leaf, skip=bool(skip))
             began = time.monotonic()
@@ -377,11 +405,23 @@ class Worker:
                 self._shared.kept_in_a_row = 0 if row[0] else self._shared.kept_in_a_row + 1
             return row
 
-        rows, changed, size, groups = self.patient.do(write)
+        try:
+            rows, changed, size, groups = self.patient.do(write)
+        except (_RowLockedError, psycopg.Error) as error:
+            lost = isinstance(error, psycopg.Error) and faults.classify(error) is Fault.LOST
+            self._not_logged(number, certain=len(used) == 1 and not lost)
+            raise
         if rows:
             self._written += rows
             self._shared.wrote(rows, changed, int(size), groups)
+        else:
+            self._not_logged(number, certain=len(used) == 1)
         return int(rows)
+
+    def _not_logged(self, number: int, *, certain: bool) -> None:
+        """Give a batch's number back, unless a lost session may still commit under it."""
+        if certain:
+            self._shared.unused(number)
 
     def _execute(self, session: Session, statement: bytes, parameters: list[Any], span: Span) -> tuple[Any, ...] | None:
         try:
@@ -393,9 +433,9 @@ class Worker:
             raise
 
     def _statement(self, session: Session, leaf: Leaf, *, skip: bool) -> bytes:
-        made = self._statements.get((leaf.oid, skip))
+        made = self._statements.get((leaf, skip))
         if made is None:
-            made = self._statements[leaf.oid, skip] = self._plan.statement(leaf, skip=skip).as_bytes(session)
+            made = self._statements[leaf, skip] = self._plan.statement(leaf, skip=skip).as_bytes(session)
         return made
 
     def _logged(self, session: Session, log_id: UUID) -> tuple[Any, ...] | None:
@@ -428,7 +468,10 @@ class Worker:
                 if self._shared.abandoned or faults.classify(error) not in (Fault.DATA, Fault.RETRY):
                     raise
                 said = faults.describe(error, self._plan.vocabulary)
-                self._shared.notice(f"Row {key} stays pending: {said}. The next run takes it.")
+                if faults.classify(error) is Fault.DATA:
+                    self._record(key, said)
+                else:
+                    self._shared.notice(f"Row {key} stays pending: {said}. The next run takes it.")
 
     def _lock(self, session: Session, leaf: Leaf, key: str) -> Span | None:
         """Lock a row that is still pending, wherever it is by now; None when it is not, or is gone."""
@@ -448,18 +491,21 @@ class Worker:
     def _fail(self, span: Span, error: psycopg.Error) -> None:
         """Record the one row of a range as failed, and pass it over for the rest of the run."""
         target = self._plan.target
-        key = self.patient.do(
-            lambda session: session.execute(
-                sql.SQL("select t.{}::text from {} as t where t.ctid = {}").format(
-                    sql.Identifier(target.key), span.leaf.relation, batches.tid(span.upto)
-                )
-            ).fetchone()
+        query = sql.SQL("select t.{}::text from {} as t where t.ctid = {}").format(
+            sql.Identifier(target.key), span.leaf.relation, batches.tid(span.upto)
         )
-        if key is None:
-            return  # it has moved: the sweep takes it
-        said = faults.describe(error, self._plan.vocabulary)
-        self._failures.append({"id": key[0], "error": said})
-        self._shared.failed(key[0], said)
+
+        def find(session: Session) -> tuple[Any, ...] | None:
+            with transaction(session):
+                return session.execute(query).fetchone()
+
+        key = self.patient.do(find)
+        if key is not None:  # else it has moved: the sweep takes it
+            self._record(key[0], faults.describe(error, self._plan.vocabulary))
+
+    def _record(self, key: str, said: str) -> None:
+        self._failures.append({"id": key, "error": said})
+        self._shared.failed(key, said)
 
     def _log_failures(self, span: Span) -> None:
         """One log row for the rows of a batch that could not be written."""
@@ -473,13 +519,16 @@ class Worker:
         assert now is not None
 
         def write(session: Session) -> None:
-            if self._logged(session, log_id) is None:
-                plan.ledger.write_log(
-                    session, run_id=self._run_id, kind="apply", migration_type=plan.target.migration_type,
-                    batch_number=number, processed=len(failures), succeeded=0, failed=len(failures),
-                    started_at=now[0], error_details=failures, performed_by=self._options.performed_by, log_id=log_id,
-                    details={"table": f"{span.leaf.schema}.{span.leaf.name}", "after": span.after, "upto": span.upto},
-                )  # fmt: skip
+            with transaction(session):
+                if self._logged(session, log_id) is None:
+                    plan.ledger.write_log(
+                        session, run_id=self._run_id, kind="apply", migration_type=plan.target.migration_type,
+                        batch_number=number, processed=len(failures), succeeded=0, failed=len(failures),
+                        started_at=now[0], error_details=failures, performed_by=self._options.performed_by,
+                        log_id=log_id, details={
+                            "table": f"{span.leaf.schema}.{span.leaf.name}", "after": span.after, "upto": span.upto,
+                        },
+                    )  # fmt: skip
 
         self.patient.do(write)
         self._shared.logged_failures()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Thread
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -21,20 +22,17 @@ from psycopg.types.numeric import Int8
 
 from scripts import automatic_sql, batches, throttles
 from scripts.batch_statement import Plan
-from scripts.batches import START, Part
+from scripts.batches import START, Leaf, Part
 from scripts.connection import Session
 from scripts.control import Gate
 from scripts.errors import UserError
 from scripts.interrupts import StopRequest
-from scripts.patience import PatientSession
+from scripts.patience import ALIVE, PatientSession, brief_lock_timeout
 from scripts.settings import Database
 from scripts.worker import Observer, Options, RunFailedError, Shared, Tally, Worker, failure
 
 #: An application that keeps inserting rows would keep a run busy for ever.
 PASSES = 25
-
-#: How long a batch waits for a row that somebody else is changing before it goes round it.
-BATCH_LOCK_SECONDS = 0.5
 
 # Besides those of every session: one plan for all batches, since planning a large view costs tens of milliseconds;
 # no wait for the disk at each commit, since a crash loses whole batches and the next run finds their rows pending.
@@ -50,6 +48,7 @@ SETTINGS = {
     "enable_mergejoin": "off",  # it would sort the batch's payloads by a word, and spill to disk when they are large
     "idle_session_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    **ALIVE,
 }
 
 
@@ -79,6 +78,7 @@ class WriteBack:
             plan.ledger, run_id, stop, observer.waiting, throttles.chosen(options.pace, plan.leaves, self._sessions)
         )
         self._own = self._worker(patient, stop, lambda: self._gate.let_pass(patient))
+        patient.rejoin_with(lambda session: plan.ledger.rejoin(session, run_id, patient.holder))
         # For the other workers: somebody asked to stop, or one of them, or this session, cannot go on.
         self._halt = StopRequest(stop)
 
@@ -98,26 +98,30 @@ class WriteBack:
         Raises RunFailed or RunInProgress when it cannot go on; `tally` then says what was done.
         """
         began = time.monotonic()
-        shared, tally = self._shared, self.tally
+        shared, tally, plan = self._shared, self.tally, self._plan
         try:
-            if self._plan.target.refreshing:
-                shared.horizon = self._patient.do(batches.horizon)
+            if plan.target.refreshing:
+                shared.horizon = self._patient.do(batches.next_transaction)
             self._patient.prepare_with(prepare_to_write)
             self._hire()
             while not self._stop.requested and not shared.full and tally.passes < PASSES:
-                before = tally.processed
+                before, retries = tally.processed, self._retries
                 # The first pass writes, the second takes what moved or arrived meanwhile. What is still missed then
                 # belongs to an application that hardly lets go of it.
                 locking = tally.passes > 1 and shared.missed > 0
                 shared.missed = 0
                 tally.passes += 1
                 self._pass(sweep=tally.passes > 1, locking=locking)
-                if tally.processed == before and (locking or not shared.missed):
+                if not self._stop.requested:
+                    self._patient.do(lambda session: plan.ledger.flush(session, self._run_id))
+                # A server that crashed lost what it had not flushed: rows that were written are pending again.
+                shared.lost = self._retries != retries and tally.recount(self._patient.do(self._counted))
+                if tally.processed == before and not shared.lost and (locking or not shared.missed):
                     break
         except psycopg.Error as error:
             raise failure(error, self._database, self._plan) from None
         finally:
-            tally.retries = sum(worker.patient.retries for worker in (self._own, *self._others))
+            tally.retries = self._retries
             tally.waits = self._gate.waits
             tally.seconds = time.monotonic() - began
             for worker in self._others:
@@ -144,18 +148,29 @@ class WriteBack:
     def _worker(self, patient: PatientSession, stop: StopRequest, let_pass: Callable[[], None]) -> Worker:
         return Worker(self._database, self._plan, patient, self._run_id, self._options, self._shared, stop, let_pass)
 
+    def _counted(self, session: Session) -> dict[str, Any]:
+        return self._plan.ledger.counted(session, self._run_id)
+
+    @property
+    def _retries(self) -> int:
+        return sum(worker.patient.retries for worker in (self._own, *self._others))
+
     def _sessions(self) -> list[int]:
         """The process numbers of this run's sessions."""
-        sessions = [worker.patient.session for worker in (self._own, *self._others)]
-        return [session.info.backend_pid for session in sessions if not session.closed]
+        return [worker.patient.pid for worker in (self._own, *self._others)]
 
     # ---------- one pass
 
+    def _leaves(self, session: Session) -> Sequence[Leaf]:
+        return batches.leaves(session, self._plan.target.schema, self._plan.target.table)
+
     def _pass(self, *, sweep: bool, locking: bool) -> None:
         tally = self.tally
+        # Partitions may have come since the run began.
+        leaves = self._patient.do(self._leaves) if sweep else self._plan.leaves
         parts = [
             part
-            for leaf in self._plan.leaves
+            for leaf in leaves
             for part in self._patient.do(partial(batches.parts, leaf=leaf, workers=tally.workers, to_the_end=sweep))
         ]
         if self._others and len(parts) > 1:
@@ -217,17 +232,8 @@ def prepare(session: Session) -> None:
 
 
 def prepare_to_write(session: Session) -> None:
-    """Give a session the settings of batches: those of a run, and a short wait for locks.
-
-    A batch that waits holds the locks of other rows itself. It gives up before deadlock_timeout: an application that
-    waits for this batch, while the batch waits for it, is not the one whose statement fails.
-    """
-    row = session.execute(
-        "select least(nullif(extract(epoch from %s::interval), 0), %s) * 1000",
-        [session.settings["lock_timeout"], BATCH_LOCK_SECONDS],
-    ).fetchone()
-    assert row is not None
-    session.settings["lock_timeout"] = f"{max(1, round(row[0]))}ms"
+    """Give a session the settings of batches: those of a run, and a short wait for locks."""
+    session.settings["lock_timeout"] = brief_lock_timeout(session)
     prepare(session)
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from scripts import settings
+from scripts import project, settings
 from scripts.commands import rollback as rolling
 from scripts.commands import run as running
 from scripts.commands.common import ProfileOption, TargetOption, YesOption, note, out
@@ -52,12 +52,14 @@ def resume(
     if run.status in ("running", "done") or run.kind == "dry_run":
         _ask(run_id, "run", performed_by, profile, target, "goes on.")
     elif run.kind == "rollback":
-        if run.settings.get("one_batch"):
+        batch = run.settings.get("batch")
+        if run.settings.get("one_batch") and batch is None:
             raise UserError(f"Rollback {name} was of one batch: `migrate rollback {run.rolls_back} --batch N --apply`.")
         note(f"Rollback {name} ended as {run.status}; it starts again for what is left.")
         rolling.rollback(
-            str(run.rolls_back), apply=True, batch=None, performed_by=performed_by, max_lag=MAX_LAG_SECONDS, yes=yes,
-            profile=profile, target=target, as_json=False,
+            str(run.rolls_back), apply=True, batch=batch, performed_by=performed_by,
+            max_lag=run.settings.get("max_lag", MAX_LAG_SECONDS) or 0.0, yes=yes, profile=profile, target=target,
+            as_json=False,
         )  # fmt: skip
     else:
         _again(database, run, performed_by, yes)
@@ -69,12 +71,22 @@ def _again(database: Database, run: Run, by: UUID | None, yes: bool) -> None:
     left = None if limit is None else limit - run.succeeded - run.failed
     if left is not None and left < 1:
         raise UserError(f"Run {run.run_id} had reached its limit of {limit:,} rows: there is nothing to resume.")
+    _refuse_other_models(database, run)
     note(f"Run {str(run.run_id)[:8]} ended as {run.status}; `migrate {run.command} --apply` starts with its settings.")
     running.run(
         run.command, database=database, apply=True, batch_size=run.settings.get("batch_size"), limit=left,
         performed_by=by, show_personal_data=False, report=None, refresh=bool(run.settings.get("refresh")), yes=yes,
-        build=True, as_json=False, pace=Pace.from_json(run.settings),
+        build=True, as_json=False, pace=Pace.from_json(run.settings), reviewed=run.settings.get("plan"),
     )  # fmt: skip
+
+
+def _refuse_other_models(database: Database, run: Run) -> None:
+    """A run that held to a saved plan goes on with the models that were reviewed, or not at all."""
+    if run.settings.get("plan") and run.models_checksum != project.models_checksum(database, run.command):
+        raise UserError(
+            f"Run {run.run_id} applied a saved plan, and the models are no longer the ones that were reviewed. Review "
+            f"a new dry run: `migrate {run.command} --save-plan FILE`."
+        )
 
 
 def cancel(

@@ -157,8 +157,12 @@ def run(
     build: bool,
     as_json: bool,
     pace: Pace,
+    reviewed: str | None = None,
 ) -> None:
-    """Do what the command says; ends with typer.Exit."""
+    """Do what the command says; ends with typer.Exit.
+
+    `reviewed` is the dry run whose saved plan a run that is resumed held to.
+    """
     if report is not None:
         check_writable(report, "--report")
     saved, limit = _saved_plan(name, apply, refresh, save_plan, plan, allow_new, limit)
@@ -167,8 +171,8 @@ def run(
     document: dict[str, Any] = {"command": name, "kind": "apply" if apply else "dry_run", "database": database.label}
 
     def options(found: Migration, rows: int | None = None) -> Options:
-        reviewed = saved.dry_run if saved else None
-        return Options(batch_size or found.target.batch_size, limit, performed_by, rows, plan=reviewed, pace=pace)
+        held_to = saved.dry_run if saved else reviewed
+        return Options(batch_size or found.target.batch_size, limit, performed_by, rows, plan=held_to, pace=pace)
 
     if not apply:
         with migration.opened_for_reading(database, name, build=build, refresh=refresh) as reading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from writeback_world import (
     wait_for_batches,
 )
 
+from scripts import locks
 from scripts.connection import connect
 from scripts.errors import UserError
 from scripts.ledger import Ledger
@@ -107,6 +109,42 @@ def test_a_paused_run_can_be_cancelled_or_interrupted(database: Database) -> Non
                 process.terminate()
         assert process.wait(20) == 130
         assert run_row(database, "status, waiting_for") == (end, None)
+
+
+def test_a_run_that_comes_back_after_another_one_writes_nothing(database: Database) -> None:
+    """Its connection was lost, and before it was there again somebody took it for crashed and undid it."""
+    create(database, SLOW, ROWS)
+    process = start(database, SLOW)
+    wait_for_batches(database, 3)
+    (run_id,) = run_row(database)
+    target = {"schema": "shop", "table": SLOW.table, "column": "Canonical", "key": SLOW.key}
+    with connect(database) as session, connect(database) as another:
+        LEDGER.request(session, run_id, "pause")
+        until(lambda: run_row(database, "waiting_for") == ("paused",), "the run does not pause")
+        lock = locks.run_key(target["schema"], target["table"], target["column"])
+        queued = threading.Thread(target=lambda: another.execute("select pg_advisory_lock(%s)", [lock]))
+        queued.start()
+        lost = LEDGER.find_run(session, str(run_id)).backend_pid
+        until(
+            lambda: query(database, "select 1 from pg_locks where not granted and locktype = 'advisory'") != [],
+            "nobody waits for the lock",
+        )
+        session.execute("select pg_terminate_backend(%s)", [lost])
+        queued.join(20)
+        assert LEDGER.find_run(session, str(run_id)).status == "crashed"
+        undone = LEDGER.open_run(
+            another, command="orders", migration_type="event", kind="rollback", target=target, rolls_back=run_id
+        )
+        LEDGER.request(session, undone, "run")
+        LEDGER.close_run(another, undone, "done")
+    left = pending(database, SLOW)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, pending(database, SLOW)) == (1, left), said
+    assert "another run or rollback has worked on the same column since" in said
+    assert query(database, f"select status from {MODEL_SCHEMA}.migration_runs order by number") == [
+        ("failed",), ("done",)
+    ]  # fmt: skip
+    check_books(database, SLOW)
 
 
 def test_what_is_not_going_on_cannot_be_controlled(database: Database) -> None:

@@ -106,6 +106,8 @@ def test_runs_are_told_apart_though_the_clock_was_set_back(database: Database) -
         )  # fmt: skip
     set_back(database)
     with opened(database, SLOW) as writing:
+        # It holds the lock while its user thinks: that does not make the crashed one run.
+        assert statuses(database) == ["crashed", "done"]
         writing.ledger.open_run(
             writing.session, command="orders", migration_type="event", kind="apply",
             target={"schema": "shop", "table": SLOW.table, "column": "Canonical", "key": SLOW.key},
@@ -131,3 +133,21 @@ def test_a_rollback_knows_what_came_later_though_the_clock_was_set_back(
     assert str(second)[:8] in refused.stderr
     cli("rollback", str(second), "--apply", "--yes", database=database, MIGRATION_VARS=shop)
     assert pending(database, SLOW) == 60
+
+
+def test_no_batch_ends_before_it_began_though_the_clock_was_set_back_meanwhile(database: Database) -> None:
+    create(database, SLOW, 60)
+    with connect(database) as session:
+        session.execute(
+            """
+            create schema clock;
+            create function clock.clock_timestamp() returns timestamptz language sql volatile
+            as $$ select pg_catalog.clock_timestamp() - interval '1 hour' $$;
+            do $$ begin
+                execute format('alter database %I set search_path = clock, pg_catalog, public', current_database());
+            end $$;
+            """
+        )
+    assert apply(database, SLOW).tally.succeeded == 60
+    ends = "select bool_and(completed_at >= started_at), count(*) from shop.migration_log"
+    assert query(database, ends) == [(True, 1)]

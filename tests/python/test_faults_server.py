@@ -39,6 +39,7 @@ from scripts import embedded, settings, verify
 from scripts.connection import OLDEST_VERSION, connect
 from scripts.ledger import Ledger
 from scripts.settings import Database
+from scripts.writeback import WriteBack
 
 ROWS = 1_500
 SESSIONS = "pg_stat_activity where application_name = 'migrate orders'"
@@ -99,6 +100,25 @@ def test_a_crash_of_the_server_in_the_middle_of_a_run(own_server: PrivateServer,
     own_server.start()
     assert output(process)[0] == 0
     assert statuses(here) == ["done"]
+    check_finished(here)
+
+
+def test_a_crash_of_the_server_when_all_is_written(
+    own_server: PrivateServer, here: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted as written is lost, and nothing seems to be left to do."""
+    create(here, SLOW, 300)
+    one_pass = WriteBack._pass
+
+    def then_crash(run: WriteBack, **how: bool) -> None:
+        one_pass(run, **how)
+        if run.tally.passes == 2:
+            own_server.stop("immediate")
+            own_server.start()
+
+    monkeypatch.setattr(WriteBack, "_pass", then_crash)
+    result = apply(here, SLOW)
+    assert (result.status, result.tally.succeeded, result.pending_left) == ("done", 300, 0)
     check_finished(here)
 
 

@@ -1,6 +1,7 @@
 """The ledger's tables: made once, upgraded in place, closed; and runs whose process died."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -226,14 +227,34 @@ def test_a_run_whose_lock_nobody_holds_has_crashed(session: Session, ledger: Led
     first = opened(session, ledger)
     assert ledger.find_run(session, str(first)).status == "crashed"
     key = locks.run_key("public", "events", "canonical_event")
-    with psycopg.connect(session.info.dsn, autocommit=True) as holder:
-        holder.execute("select pg_advisory_lock(%s)", [key])
-        assert ledger.find_run(session, str(first)).status == "running"
-        second = opened(session, ledger)
-        assert ledger.find_run(session, str(first)).status == "crashed"  # the lock is the later run's
-        assert ledger.find_run(session, str(second)).status == "running"
+    with psycopg.connect(session.info.dsn, autocommit=True) as another:
+        another.execute("select pg_advisory_lock(%s)", [key])
+        # Another process has the lock, and has not begun to write: it asks its user, or looks at the rows.
+        assert ledger.find_run(session, str(first)).status == "crashed"
+    session.execute("select pg_advisory_lock(%s)", [key])
+    assert ledger.find_run(session, str(first)).status == "running"
+    second = opened(session, ledger)
+    assert ledger.find_run(session, str(first)).status == "crashed"  # the lock is the later run's
+    assert ledger.find_run(session, str(second)).status == "running"
+    session.execute("select pg_advisory_unlock(%s)", [key])
     ledger.close_run(session, second, "interrupted")
     assert ledger.find_run(session, str(second)).status == "interrupted"
+
+
+def test_nothing_ends_before_it_began_though_the_clock_was_set_back(session: Session, ledger: Ledger) -> None:
+    ledger.ensure(session)
+    run_id = opened(session, ledger)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    session.execute("update canonical_migration.migration_runs set started_at = %s", [later])
+    ledger.write_log(
+        session, run_id=run_id, kind="apply", migration_type="event", batch_number=1, processed=1, succeeded=0,
+        failed=1, started_at=later,
+    )  # fmt: skip
+    ledger.close_run(session, run_id, "failed")
+    (row,) = ledger.log(session)
+    assert row["started_at"] == row["completed_at"] == later
+    run = ledger.find_run(session, str(run_id))
+    assert run.started_at == run.ended_at == later
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(session: Session, ledger: Ledger) -> None:

@@ -58,6 +58,16 @@ def test_a_plan_is_applied_when_all_is_as_it_was(demo_database: Database, cli: C
     settings = f"select settings ->> 'plan' from canonical_migration.migration_runs where run_id = '{done['run_id']}'"
     assert ask(demo_database, settings) == saved["dry_run"]
 
+    # A run of it that ended early is not resumed with models that nobody has reviewed.
+    ask(
+        demo_database,
+        f"update canonical_migration.migration_runs set status = 'failed' where run_id = '{done['run_id']}'",
+    )
+    other = {"MIGRATION_VARS": '{"contract_version": "2"}'}
+    refused = cli("resume", done["run_id"], "--yes", database=demo_database, expect=2, **other)
+    assert "the models are no longer the ones that were reviewed" in refused.stderr
+    cli("resume", done["run_id"], "--yes", database=demo_database)
+
     again = cli("events", "--apply", "--yes", "--plan", str(plan), database=demo_database, expect=2)
     rows = saved["groups"]["stripe"]["rows"]
     assert f"provider stripe: {rows} rows in the plan, 0 now" in again.stderr
@@ -95,6 +105,23 @@ def test_what_changed_since_is_told_and_nothing_is_written(demo_database: Databa
     )
     assert ask(demo_database, PENDING) == pending
     assert ask(demo_database, "select count(*) from migration_log where not dry_run") == 0
+
+
+def test_a_change_that_the_hash_of_jsonb_does_not_see(demo_database: Database, cli: Cli, tmp_path: Path) -> None:
+    """It takes no notice of where an object ends, nor of zeros after the point."""
+    file = str(tmp_path / "events.plan")
+    change = (
+        "update events set event_data = event_data || '{}' where id = (select event_id "
+        "from canonical_migration.canonical_events where provider = 'announcements' and is_pending order by 1 limit 1)"
+    )
+    for before, after in (
+        ('{"zzzzz1": {}, "zzzzz2": 1}', '{"zzzzz1": {"zzzzz2": 1}}'),
+        ('{"zzzzz3": 1.0}', '{"zzzzz3": 1.00}'),
+    ):
+        ask(demo_database, change.format(before))
+        cli("events", "--save-plan", file, database=demo_database)
+        ask(demo_database, change.format(after).replace("event_data ||", "event_data - 'zzzzz2' ||"))
+        assert "but other values" in cli("events", "--plan", file, database=demo_database, expect=2).stderr
 
 
 def test_rows_that_came_since_may_be_allowed(demo_database: Database, cli: Cli, tmp_path: Path) -> None:

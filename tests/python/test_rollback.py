@@ -71,8 +71,9 @@ def test_rows_changed_since_are_left_alone_and_listed(database: Database) -> Non
     assert outcome.missing == [gone]
     already = [emptied] if before[emptied] == (True, None) else []
     assert sorted(outcome.changed + already) == sorted([edited, emptied])
-    logged = [row["details"] for row in things.ledger.log(things.session) if row["kind"] == "rollback"]
-    assert [one for row in logged for one in row["missing"]] == [gone]
+    logged = [row for row in things.ledger.log(things.session) if row["kind"] == "rollback"]
+    assert [one for row in logged for one in row["details"]["missing"]] == [gone]
+    assert all(row["records_processed"] == row["records_succeeded"] + row["records_failed"] for row in logged)
 
 
 def test_a_rollback_is_logged_like_a_run(database: Database) -> None:
@@ -105,6 +106,9 @@ def test_one_batch_can_be_rolled_back_alone(database: Database) -> None:
     assert outcome.restored == 10
     _, outcome = rolled_back(things, run_id)
     assert (outcome.restored, outcome.already) == (20, 10)
+    # A batch of which nothing was left has no number.
+    newest = things.ledger.runs(things.session)[0].run_id
+    assert [row["batch_number"] for row in things.log_rows(newest)] == [1, 2]
     with pytest.raises(UserError, match="batch 77"):
         rolled_back(things, run_id, batch=77)
 
@@ -150,6 +154,44 @@ def test_a_row_that_cannot_be_restored_does_not_stop_the_others(database: Databa
     things.session.execute("alter table public.things drop constraint no_json_null")
     _, outcome = rolled_back(things, run_id)
     assert outcome.restored == 10
+    assert things.stored() == before
+
+
+def test_a_value_that_a_trigger_does_not_let_in_is_not_called_restored(database: Database) -> None:
+    things = small_target.make(database, 40)
+    before = things.stored()
+    run_id = things.run(batch_size=20)
+    written = things.stored()
+    things.session.execute(
+        """
+        create function public.keep() returns trigger language plpgsql as $$ begin
+            if new.canonical_event = 'null' then new.canonical_event := old.canonical_event; end if; return new;
+        end $$;
+        create trigger keep before update on public.things for each row execute function public.keep();
+        """
+    )
+    status, outcome = rolled_back(things, run_id)
+    kept = {key for key, value in before.items() if value == (False, "null")}
+    assert (status, outcome.restored, {failure["id"] for failure in outcome.failed}) == ("failed", 30, kept)
+    assert things.stored() == {key: (written if key in kept else before)[key] for key in before}
+    things.session.execute("drop trigger keep on public.things")
+    _, outcome = rolled_back(things, run_id)
+    assert outcome.restored == 10
+    assert things.stored() == before
+
+
+def test_a_batch_that_was_committed_after_the_plan_was_made_is_restored_too(database: Database) -> None:
+    """Behind a pooler a killed run's last batch may still be at work when its rollback is planned."""
+    things = small_target.make(database, 30)
+    before = things.stored()
+    run_id = things.run(batch_size=10, limit=20)
+    planned = undo.plan(things.session, things.ledger, things.ledger.find_run(things.session, str(run_id)))
+    late = things.run()
+    for table in ("public.migration_log", "canonical_migration.migration_undo"):
+        things.session.execute(f"update {table} set run_id = %s where run_id = %s".encode(), [run_id, late])
+    things.session.execute("delete from canonical_migration.migration_runs where run_id = %s", [late])
+    _, status, outcome = undo.rollback(things.database, things.ledger, planned, StopRequest())
+    assert (status, outcome.restored) == ("done", 30)
     assert things.stored() == before
 
 
@@ -267,7 +309,8 @@ def finish(things: SmallTarget) -> None:
         time.sleep(0.1)
 
 
-def test_kill_in_the_middle_loses_nothing(database: Database) -> None:
+@pytest.mark.parametrize("again", ["rollback", "resume"])
+def test_kill_in_the_middle_loses_nothing(database: Database, monkeypatch: pytest.MonkeyPatch, again: str) -> None:
     things = small_target.make(database, 100)
     before, others = things.stored(), things.others()
     run_id = things.run(batch_size=10)
@@ -282,11 +325,18 @@ def test_kill_in_the_middle_loses_nothing(database: Database) -> None:
     assert restored == killed.succeeded
     assert 0 < restored < 100
 
-    status, outcome = rolled_back(things, run_id)
+    ended = str(run_id if again == "rollback" else killed.run_id)[:8]
+    result = migrate(things, monkeypatch, again, ended, *(["--apply"] if again == "rollback" else []), "--yes")
 
-    assert (status, outcome.restored, outcome.already) == ("done", 100 - restored, restored)
+    assert result.exit_code == 0, result.output
+    newest = things.ledger.runs(things.session)[0]
+    summary = newest.summary or {}
+    assert (newest.status, newest.rolls_back) == ("done", run_id)
+    assert (summary["restored"], summary["already"]) == (100 - restored, restored)
     assert things.stored() == before
     assert things.others() == others
+    numbers = [row["batch_number"] for row in things.log_rows(newest.run_id)]
+    assert numbers == list(range(1, (100 - restored) // 10 + 1))
 
 
 def test_ctrl_c_finishes_the_batch_in_hand(database: Database) -> None:

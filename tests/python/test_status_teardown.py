@@ -64,11 +64,11 @@ def test_status_tells_a_crashed_run(session: Session, built: Database) -> None:
     try:
         assert status()["runs"][0]["status"] == "crashed"
         assert any(str(run_id)[:8] in step and "crashed" in step for step in status()["next_steps"])
-        with psycopg.connect(built.conninfo, autocommit=True) as holder:
-            holder.execute("select pg_advisory_lock(%s)", [locks.run_key("public", "events", "canonical_event")])
-            assert status()["runs"][0]["status"] == "running"
-            assert "is going on" in status()["next_steps"][-1]
+        session.execute("select pg_advisory_lock(%s)", [locks.run_key("public", "events", "canonical_event")])
+        assert status()["runs"][0]["status"] == "running"
+        assert "is going on" in status()["next_steps"][-1]
     finally:
+        session.execute("select pg_advisory_unlock_all()")
         ledger.close_run(session, run_id, "failed")
 
 

@@ -58,6 +58,8 @@ def test_several_workers_write_every_row_once(database: Database, workers: int) 
     check_books(database, PLAIN)
     numbers = [row[0] for row in query(database, "select batch_number from shop.migration_log order by 1")]
     assert len(set(numbers)) == len(numbers) == result.tally.batches
+    # What the last batch in hand of a worker did not need may be missing, since the others went on.
+    assert numbers[-1] < len(numbers) + workers
     # No row's page was in the hands of two: batches do not overlap, and parts end between pages.
     found = sorted(ranges(database))
     for (_, _, upto), (_, after, _) in pairwise(found):
@@ -77,6 +79,15 @@ def test_workers_share_partitions_and_stop_at_the_limit(database: Database) -> N
         assert result.tally.processed == (777 if done == 777 else 1_500 - 777)
     assert apply(database, world, pace=TWO).tally.succeeded == 500
     check_books(database, world)
+
+
+def test_a_limit_that_one_worker_has_reserved_is_reached_all_the_same(database: Database) -> None:
+    """What is left of a part is less than a batch: the worker that reserved the whole limit cannot fill it."""
+    create(database, PLAIN, ROWS)
+    for done in range(100, 2_000, 270):
+        result = apply(database, PLAIN, batch_size=270, limit=done - (ROWS - pending(database, PLAIN)), pace=TWO)
+        assert (ROWS - pending(database, PLAIN), result.tally.processed) == (done, 100 if done == 100 else 270)
+    check_books(database, PLAIN)
 
 
 def test_parts_cover_a_leaf_once_and_get_smaller(database: Database) -> None:
@@ -107,6 +118,7 @@ def test_bad_rows_are_found_by_every_worker(database: Database) -> None:
     logged = query(database, "select records_failed, batch_number from shop.migration_log")
     assert sum(failed for failed, _ in logged) == 30
     assert len({number for _, number in logged}) == len(logged)
+    assert max(number for _, number in logged) < len(logged) + 2
 
 
 def test_what_ends_one_worker_ends_the_run(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

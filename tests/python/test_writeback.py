@@ -225,6 +225,8 @@ def test_bad_rows_are_found_logged_and_passed_over(database: Database, code: str
         sum, zip(*log(database, "records_processed, records_succeeded, records_failed"), strict=True)
     )
     assert (processed, succeeded, failed) == (400, 392, 8)
+    numbers = [row[0] for row in log(database, "batch_number")]
+    assert numbers == list(range(1, len(numbers) + 1)), "a batch that wrote nothing keeps no number"
 
 
 def test_a_model_that_raises_for_a_row(database: Database) -> None:
@@ -255,16 +257,64 @@ def test_when_everything_fails_the_run_stops(database: Database, monkeypatch: py
     assert sum(row[0] for row in log(database, "records_failed")) == 20
 
 
-def test_a_trigger_that_skips_rows_does_not_keep_the_run_going(database: Database) -> None:
-    skip = """
-    create function shop.skip() returns trigger language plpgsql as
-    'begin if (new.body ->> ''n'')::int % 4 = 0 then return null; end if; return new; end';
+@pytest.mark.parametrize(
+    "skip", ["return null;", 'new."Canonical" := old."Canonical";'], ids=["the row is skipped", "the value is put back"]
+)
+def test_a_trigger_that_lets_no_value_in_does_not_keep_the_run_going(database: Database, skip: str) -> None:
+    trigger = f"""
+    create function shop.skip() returns trigger language plpgsql as $$ begin
+        if (new.body ->> 'n')::int % 4 = 0 then {skip} end if; return new;
+    end $$;
     create trigger skip before update on shop."Order ""events" for each row execute function shop.skip();
     """
-    world = replace(PLAIN, extra=[skip])
+    world = replace(PLAIN, extra=[trigger])
     create(database, world, 200)
     result = apply(database, world, batch_size=30)
     assert (result.tally.succeeded, result.pending_left) == (150, 50)
+    assert result.tally.passes <= 4
+    check_books(database, world)
+
+
+def test_a_row_that_fails_once_it_is_locked_is_recorded_too(database: Database) -> None:
+    """It is passed over three times, so the run takes its lock first; then its update fails."""
+    trigger = """
+    create sequence shop.tries;
+    create function shop.late() returns trigger language plpgsql as $$ begin
+        if (new.body ->> 'n')::int = 7 and nextval('shop.tries') < 4 then return null; end if;
+        if (new.body ->> 'n')::int = 7 then raise exception 'no'; end if;
+        return new;
+    end $$;
+    create trigger late before update on shop."Order ""events" for each row execute function shop.late();
+    """
+    world = replace(PLAIN, extra=[trigger])
+    create(database, world, 60)
+    result = apply(database, world, batch_size=30)
+    assert (result.tally.succeeded, result.tally.failed, result.pending_left) == (59, 1, 1)
+    assert sum(row[0] for row in log(database, "records_failed")) == 1
+    check_books(database, world)
+
+
+def test_a_partition_that_comes_during_the_run_is_written_too(database: Database) -> None:
+    world = World(partitioned=True)
+    create(database, world, 300)
+
+    class Late(Notes):
+        def advance(self, succeeded: int, failed: int) -> None:
+            if not self.advances:
+                with psycopg.connect(database.conninfo, autocommit=True) as session:
+                    session.execute(
+                        f"""
+                        create table shop.july partition of {table(world)}
+                        for values from ('2025-07-01') to ('2025-08-01');
+                        insert into {table(world)} ({key(world)}, kind, body, at)
+                        select gen_random_uuid(), 'kind 1', jsonb_build_object('n', i), '2025-07-05'
+                        from generate_series(1, 20) as i;
+                        """.encode()
+                    )
+            super().advance(succeeded, failed)
+
+    result = apply(database, world, notes=Late())
+    assert (result.tally.succeeded, result.pending_left, pending(database, world)) == (320, 0, 0)
     check_books(database, world)
 
 

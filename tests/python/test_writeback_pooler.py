@@ -18,10 +18,11 @@ import psycopg
 import pytest
 from pooler import BINARY, pooled
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from writeback_world import MODEL_SCHEMA, Notes, World, apply, check_books, create, opened, pending, query
+from writeback_world import MODEL_SCHEMA, Notes, World, apply, check_books, create, opened, pending, query, statuses
 
 from scripts import writeback
 from scripts.errors import RunInProgress, UserError
+from scripts.pace import Pace
 from scripts.settings import Database
 
 # Slow enough that something can happen meanwhile.
@@ -163,6 +164,15 @@ def test_a_run_through_the_pooler(database: Database, through: Database) -> None
         assert other.execute("show plan_cache_mode").fetchone() == ("auto",)
 
 
+def test_several_workers_are_refused_before_anything_is_written(database: Database, through: Database) -> None:
+    create(database, SLOW, 50)
+    with opened(through, SLOW) as writing, pytest.raises(UserError, match=r"Several workers.*Leave out --workers"):
+        writing.apply(writeback.Options(10, pace=Pace(workers=2)), Notes())
+    assert pending(database, SLOW) == 50
+    assert query(database, f"select count(*) from {MODEL_SCHEMA}.migration_runs") == [(0,)]
+    assert query(database, f"select count(*) {LOCKS}") == [(0,)]
+
+
 @pytest.mark.parametrize("second", ["direct", "pooled"])
 def test_one_run_at_a_time(
     database: Database, through: Database, second: str, in_background: Callable[[Database, Notes], list[Any]]
@@ -171,6 +181,7 @@ def test_one_run_at_a_time(
     became = in_background(through, Notes())
     with pytest.raises(RunInProgress, match="server process"):
         apply(database if second == "direct" else through, SLOW)
+    assert statuses(database) == ["running"]
     assert finished(became).tally.succeeded == 12_000
 
 
