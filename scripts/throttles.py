@@ -97,7 +97,8 @@ class _Lag:
                 select
                     'replica ' || coalesce(nullif(r.application_name, ''), host(r.client_addr), r.pid::text),
                     pg_catalog.pg_wal_lsn_diff(coalesce(r.replay_lsn, r.write_lsn, r.sent_lsn), '0/0')::bigint,
-                    extract(epoch from r.replay_lag)::float,
+                    -- Of one that replays nothing, such as an archiver, it grows for ever.
+                    case when r.replay_lsn is not null then extract(epoch from r.replay_lag)::float end,
                     r.state is null
                 from pg_catalog.pg_stat_replication as r
                 where r.state is distinct from 'backup'
