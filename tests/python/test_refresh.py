@@ -119,11 +119,12 @@ def test_a_new_contract_version_rewrites_every_row_of_an_older_one(
     assert set(others.values()) == {"other_writer"}  # the demo has rows that were never pending
     rows = ask(database, "select count(*) from events")[0][0] - len(others) - 2
     # So few pages would be one worker's.
-    monkeypatch.setattr("scripts.batches.PART_PAGES", 2)
-    for name, value in {"DATABASE_URL": database.conninfo, **VERSION_2}.items():
-        monkeypatch.setenv(name, value)
     command = ["events", "--refresh", "--apply", "--yes", "--batch-size", "20", "--workers", "2", "--json"]
-    done = CliRunner().invoke(app, command)
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.batches.PART_PAGES", 2)
+        for name, value in {"DATABASE_URL": database.conninfo, **VERSION_2}.items():
+            patch.setenv(name, value)
+        done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     rest = json.loads(done.stdout)
     assert (rest["result"]["succeeded"], rest["result"]["workers"]) == (rows - 30, 2)
