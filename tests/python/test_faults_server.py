@@ -6,6 +6,7 @@ twice, log and undo agree with the table, and the next run finishes the work.
 
 from __future__ import annotations
 
+import locale
 import os
 import random
 import shutil
@@ -206,3 +207,38 @@ def test_a_full_disk(own_server: PrivateServer, here: Database) -> None:
             with psycopg.connect(here.conninfo, autocommit=True) as session:
                 session.execute(f"alter table {table(world)} set tablespace pg_default")
                 session.execute("drop tablespace small")
+
+
+# ---------- its language
+
+
+def test_a_server_that_does_not_speak_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a trigger raised is told by words that are the same in every language: it is a row's fault, and masked."""
+    words = "C.UTF-8"  # a locale that lets LANGUAGE choose, without being installed for each language
+    try:
+        locale.setlocale(locale.LC_MESSAGES, words)
+    except locale.Error:
+        pytest.skip(f"NOT TESTED: messages in another language (there is no locale {words})")
+    finally:
+        locale.setlocale(locale.LC_MESSAGES, "C")
+    if OLDEST_VERSION not in servers.programs():
+        pytest.skip(f"PostgreSQL {OLDEST_VERSION} is not installed here")
+    monkeypatch.setenv("LANGUAGE", "de")
+    refuse = f"""
+    create function shop.refuse() returns trigger language plpgsql as $$ begin
+        if (new.body ->> 'n')::int % 50 = 7 then
+            raise exception '% may not be changed', new.body ->> 'name' using errcode = '42501';
+        end if;
+        return new;
+    end $$;
+    create trigger refuse before update on {table(World())} for each row execute function shop.refuse();
+    """
+    world = World(extra=[refuse])
+    with servers.private(OLDEST_VERSION, f"-c fsync=off -c lc_messages={words}") as server:
+        database = settings.from_url(server.conninfo, origin="the test")
+        create(database, world, 100)
+        result = apply(database, world)
+        assert (result.status, result.tally.succeeded, result.tally.failed) == ("done", 98, 2)
+        said = query(database, "select string_agg(error_details::text, ' ') from shop.migration_log")[0][0]
+        assert "42501: … may not be changed" in said
+        assert "Ann" not in said
