@@ -12,6 +12,7 @@ A build is refused while a run is active, and a run waits for a build.
 """
 
 import os
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -39,8 +40,8 @@ _ACTIVE_RUNS: LiteralString = """
         and l.granted
 """
 
-# Builds that this process holds already, so that `building` may be nested.
-_held: dict[tuple[int, str], int] = {}
+# Builds that a thread of this process holds already, so that `building` may be nested in it.
+_held: dict[tuple[int, int, str], int] = {}
 
 
 def lock_key(name: str) -> int:
@@ -85,12 +86,12 @@ def held(database: Database, key: int, *, wait_seconds: float = 0.0) -> Iterator
 
 @contextmanager
 def building(database: Database) -> Iterator[None]:
-    """Hold the database's build lock: nobody rebuilds the models meanwhile. May be nested in one process.
+    """Hold the database's build lock: nobody rebuilds the models meanwhile. May be nested in one thread.
 
     A run takes it, brings its models up to date, takes its target's lock, and lets go of this one.
-    Raises RunInProgress when another process still builds after two minutes.
+    Raises RunInProgress when somebody else still builds after two minutes.
     """
-    name = (os.getpid(), database.conninfo)
+    name = (os.getpid(), threading.get_ident(), database.conninfo)
     if _held.get(name):
         _held[name] += 1
         try:

@@ -166,8 +166,8 @@ def test_a_second_build_waits_and_then_gives_up(database: Database, monkeypatch:
     monkeypatch.setattr(locks, "BUILD_WAIT_SECONDS", 0.5)
     entered, leave = threading.Event(), threading.Event()
 
-    def build() -> None:
-        with locks.held(database, locks.BUILD_KEY):
+    def build() -> None:  # by another thread of the same process, as two calls of a server are
+        with locks.building(database):
             entered.set()
             leave.wait(20)
 
