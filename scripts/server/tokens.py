@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import threading
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from uuid import UUID
 
 import jwt
 
 from scripts.server.configuration import Configuration
+from scripts.server.guard import log
 
 LONGEST_TOKEN = 8_192
 #: Clocks differ a little.
 LEEWAY_SECONDS = 5
-_KEYS_FRESH_SECONDS = 600.0
+#: Keys are read again after so long,
+KEYS_FRESH_SECONDS = 600.0
+#: and count no longer when they could not be read for so long, which is as long as a token of Supabase lives.
+KEYS_OLDEST_SECONDS = 3_600.0
 #: A token with an unknown key makes the server ask again, but not more often than this.
-_KEYS_PAUSE_SECONDS = 30.0
+KEYS_PAUSE_SECONDS = 10.0
 _FETCH_SECONDS = 5.0
 _LARGEST_KEYS = 262_144
 _KEY_TYPES = {"RS256": "RSA", "ES256": "EC"}
@@ -91,58 +96,94 @@ class Tokens:
             raise TokenRefused("The token names no user.") from None
 
 
+@dataclass(frozen=True)
+class _KeySet:
+    """Keys by id and algorithm, and when (monotonic) they were read."""
+
+    keys: Mapping[tuple[str | None, str], Any]
+    read_at: float
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.read_at
+
+    def pick(self, kid: Any, algorithm: str) -> Any:
+        """The key of this id for this algorithm; without an id the only one that there is. None when there is none."""
+        if isinstance(kid, str):
+            return self.keys.get((kid, algorithm))
+        keys = [key for (_, known), key in self.keys.items() if known == algorithm]
+        return keys[0] if kid is None and len(keys) == 1 else None
+
+
 class _Keys:
     """The public keys (JWKS), read from a file or fetched from the address that the configuration names."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._url = configuration.jwks_url
         self._file = configuration.jwks_file
-        self._lock = threading.Lock()
-        self._found: dict[tuple[str | None, str], Any] = {}
-        self._read_at = self._tried_at = float("-inf")
+        self._reading = threading.Lock()
+        self._known = _KeySet({}, float("-inf"))
+        self._tried_at = float("-inf")
+        self._failed = False
 
     @property
     def configured(self) -> bool:
         return self._url is not None or self._file is not None
 
     def find(self, kid: Any, algorithm: str) -> Any:
-        """The key of this id for this algorithm; without an id the only one that there is."""
-        with self._lock:
-            now = time.monotonic()
-            key = self._pick(kid, algorithm)
-            stale = now - self._read_at > _KEYS_FRESH_SECONDS
-            if (key is None or stale) and now - self._tried_at > _KEYS_PAUSE_SECONDS:
-                self._tried_at = now
-                self._read(fallback=bool(self._found))
-                key = self._pick(kid, algorithm)
-            if key is None and self._read_at == float("-inf"):
-                raise KeysUnavailable("The keys for tokens cannot be read now. Try again in a minute.")
+        """The key for a token. Raises TokenRefused, or KeysUnavailable when it may be one that cannot be read now.
+
+        Whoever has a key is not kept waiting: the keys are read again behind its back. An outage shorter than
+        KEYS_OLDEST_SECONDS locks nobody out; a key that was withdrawn does not count longer than that.
+        """
+        known = self._known
+        key = known.pick(kid, algorithm)
+        if key is None or known.age > KEYS_OLDEST_SECONDS:
+            with self._reading:
+                self._read()
+            known = self._known
+            key = known.pick(kid, algorithm)
+        elif known.age > KEYS_FRESH_SECONDS and self._reading.acquire(blocking=False):
+            threading.Thread(target=self._read_behind, daemon=True).start()
+        if known.age > KEYS_OLDEST_SECONDS or (key is None and self._failed):
+            raise KeysUnavailable("The keys for tokens cannot be read now. Try again in a minute.")
         if key is None:
             raise TokenRefused("The token is signed with a key that is not known here.")
         return key
 
-    def _pick(self, kid: Any, algorithm: str) -> Any:
-        if isinstance(kid, str):
-            return self._found.get((kid, algorithm))
-        keys = [key for (_, known), key in self._found.items() if known == algorithm]
-        return keys[0] if kid is None and len(keys) == 1 else None
+    def _read_behind(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._reading.release()
 
-    def _read(self, *, fallback: bool) -> None:
+    def _read(self) -> None:
+        """Read the keys, unless that was tried a moment ago; what cannot be read leaves those that are known."""
+        if time.monotonic() - self._tried_at < KEYS_PAUSE_SECONDS:
+            return
         try:
             found = _parse(json.loads(self._text()))
-        except (OSError, ValueError, RecursionError, urllib.error.URLError):
-            # Keys that were read before still count: a short outage locks nobody out.
-            if not fallback:
-                raise KeysUnavailable("The keys for tokens cannot be read now. Try again in a minute.") from None
-            return
-        self._found, self._read_at = found, time.monotonic()
+        except (OSError, ValueError, RecursionError, HTTPException) as error:
+            self._failed = True
+            log(f"The keys for tokens cannot be read: {type(error).__name__}: {error}")
+        else:
+            self._failed, self._known = False, _KeySet(found, time.monotonic())
+        finally:
+            self._tried_at = time.monotonic()
 
     def _text(self) -> bytes:
         if self._file is not None:
             return self._file.read_bytes()[:_LARGEST_KEYS]
         assert self._url is not None
+        deadline = time.monotonic() + _FETCH_SECONDS
+        body = b""
         with _OPENER.open(self._url, timeout=_FETCH_SECONDS) as response:
-            body: bytes = response.read(_LARGEST_KEYS)
+            while piece := response.read1(65_536):
+                body += piece
+                if len(body) > _LARGEST_KEYS:
+                    raise ValueError("the answer is too long")
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the answer takes too long")
         return body
 
 
