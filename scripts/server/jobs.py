@@ -6,6 +6,7 @@ second one, know it too.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,14 +16,11 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from scripts.errors import RunInProgress, UserError
 from scripts.files import whole_file
@@ -32,15 +30,15 @@ from scripts.settings import Database
 
 #: Files of a job that may be downloaded.
 FILES = ("report.json", "plan.json", "output.txt", "messages.txt")
+_ALIVE = "alive"
 #: Of jobs that have ended, the last ones are kept.
 KEPT = 200
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{8}")
-_STARTING_SECONDS = 30.0
 _TAIL_BYTES = 4_000
 #: What the command prints as JSON on stdout is the report; the others write one with --report.
 _JSON = ("rollback_preview", "rollback", "validate", "backup")
 #: Settings of the server that the commands do not need.
-_OWN_SETTINGS = ("SUPABASE_", "MIGRATION_ALLOWED_ORIGINS", "MIGRATION_PUBLIC_URL")
+_OWN_SETTINGS = ("SUPABASE_", "MIGRATION_ALLOWED_ORIGINS", "MIGRATION_PUBLIC_URL", "MIGRATION_TRUSTED_PROXIES")
 
 NAMES = {
     "dry_run": "Dry run",
@@ -140,13 +138,14 @@ class Jobs:
         if made is None:
             return None
         end = _read(folder / "end.json")
+        alive = end is None and _alive(folder)
+        if not alive:
+            end = end or _read(folder / "end.json")  # it may have come to its end between
         review = _read(folder / "review.json") or {}
         code = end["exit_code"] if end else None
-        state = "lost"
+        state = "running" if alive else "lost"
         if end:
             state = "done" if code == 0 else "failed"
-        elif _alive(folder, made):
-            state = "running"
         return Job(
             id=job_id, action=made["action"], subject=made["subject"], folder=folder, state=state, exit_code=code,
             started_at=datetime.fromisoformat(made["started_at"]), started_by=made["started_by"],
@@ -175,19 +174,18 @@ class Jobs:
             folder = self._folder / job_id
             folder.mkdir(mode=0o700)
             command = [*(one.replace("{folder}", str(folder)) for one in arguments), *self._options]
-            _write(folder / "job.json", {
+            _spawn(folder, "report.json" if action in _JSON else "output.txt", {
                 "action": action, "subject": subject, "arguments": command, "started_at": now.isoformat(),
                 "started_by": by.name, "based_on": based_on.id if based_on else None,
             })  # fmt: skip
-            _spawn(folder, "report.json" if action in _JSON else "output.txt")
             found = self.find(job_id)
             assert found is not None
             return found
 
     def review(self, job: Job, by: Administrator) -> None:
         """Record that somebody has read the report. Raises UserError when there is nothing to read."""
-        if job.state != "done" or job.report is None:
-            raise UserError(f"{job.name} has no report to review: start it again.")
+        if job.action != "dry_run" or job.state != "done" or job.report is None:
+            raise UserError(f"{job.name} has no report of a dry run to review.")
         if job.reviewed_by is None:
             _write(job.folder / "review.json", {"by": by.name, "at": datetime.now(UTC).isoformat()})
 
@@ -197,10 +195,17 @@ class Jobs:
                 shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def _spawn(folder: Path, output: str) -> None:
+def _spawn(folder: Path, output: str, job: dict[str, Any]) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_SETTINGS)}
-    # Credentials are in the environment, which only the owner can read; arguments are seen by everybody.
-    with (folder / output).open("wb") as out, (folder / "messages.txt").open("wb") as messages:
+    # The process holds a lock on this file while it lives: ids of processes come again, and clocks are set.
+    with (
+        (folder / _ALIVE).open("wb") as alive,
+        (folder / output).open("wb") as out,
+        (folder / "messages.txt").open("wb") as messages,
+    ):
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        _write(folder / "job.json", job)
+        # Credentials are in the environment, which only the owner can read; arguments are seen by everybody.
         process = subprocess.Popen(
             [sys.executable, "-m", "scripts.server.child", str(folder)],
             cwd=project_dir(),
@@ -209,25 +214,21 @@ def _spawn(folder: Path, output: str) -> None:
             stdout=out,
             stderr=messages,
             start_new_session=True,
+            pass_fds=[alive.fileno()],
         )
-    _write(folder / "process.json", {"pid": process.pid, "started": _process_start(process.pid)})
+    _write(folder / "process.json", {"pid": process.pid})
     threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie is left
 
 
-def _alive(folder: Path, made: dict[str, Any]) -> bool:
-    process = _read(folder / "process.json")
-    if process is None:
-        return time.time() - datetime.fromisoformat(made["started_at"]).timestamp() < _STARTING_SECONDS
-    return process["started"] is not None and _process_start(process["pid"]) == process["started"]
-
-
-def _process_start(pid: int) -> float | None:
-    """When a process began; None when there is none, or when it has ended and waits to be collected."""
+def _alive(folder: Path) -> bool:
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.Error:
-        return None
+        with (folder / _ALIVE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _read(path: Path) -> dict[str, Any] | None:
