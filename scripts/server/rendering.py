@@ -26,6 +26,8 @@ from scripts.site.rendering import NAVIGATION, Frame, Page, Renderer
 
 ADMIN = "admin/data-migration"
 _NAVIGATION = (("admin", ADMIN, "Migrate"), *NAVIGATION)
+#: So long a download may stand still.
+DOWNLOAD_IDLE = "60s"
 #: What the Data Docs are made of.
 _TYPES = (".html", ".css", ".js")
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -71,6 +73,10 @@ class Pages:
             download = downloads.find(reader, path)
             if download is None:
                 return None
+            # Whoever stops reading a download must not keep old rows from being cleaned up.
+            connection.settings = {**connection.settings, "idle_in_transaction_session_timeout": DOWNLOAD_IDLE}
+            if not connection.transaction_pooling:
+                connection.apply_settings(local=False)
             kept = stack.pop_all()
 
         name = path.rpartition("/")[2]
@@ -100,8 +106,11 @@ class Pages:
             root = reader.data_docs
         if root is None or not path.startswith("validation/"):
             return None
-        wanted = (root / path.removeprefix("validation/")).resolve()
-        inside = wanted.is_relative_to(root.resolve()) and wanted.suffix in _TYPES and wanted.is_file()
+        try:
+            wanted = (root / path.removeprefix("validation/")).resolve()
+            inside = wanted.is_relative_to(root.resolve()) and wanted.suffix in _TYPES and wanted.is_file()
+        except (OSError, ValueError):  # no name that a file could have
+            return None
         return wanted if inside else None
 
     def opened(self) -> AbstractContextManager[tuple[Session, Ledger]]:

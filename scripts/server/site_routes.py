@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -47,7 +48,7 @@ def router(admin: Admin) -> APIRouter:
     @routes.get("/{path:path}")
     async def page(request: Request, path: str) -> Response:
         session = await access.browser(request)
-        settled = request.query_params.get("settled", "")[:36]
+        settled = _campaign(request.query_params.get("settled", ""))
         found = await run_in_threadpool(admin.site_page, path, session, settled=settled)
         if found is not None:
             return found
@@ -62,6 +63,14 @@ def router(admin: Admin) -> APIRouter:
         )
 
     return routes
+
+
+def _campaign(text: str) -> str:
+    """An id as it is said on a page, where no other text of an address is."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return ""
 
 
 def _static() -> dict[str, Path]:
