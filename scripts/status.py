@@ -53,15 +53,14 @@ class Status:
 
 def status(session: Session, database: Database, ledger: Ledger) -> Status:
     """Look at everything; reads only."""
-    built = {row["command"]: row["built_at"] for row in ledger.builds(session)}
-    targets = [_target(session, one, built.get(name)) for name, one in project.targets(database).items()]
+    counted = targets(session, database, ledger)
     numbers = _numbers(session, database)
     runs = ledger.runs(session)
     backups = backup.existing(session, database.schema)
     found = Status(
         database=database.label,
         numbers=numbers,
-        targets=targets,
+        targets=counted,
         runs=runs[:LAST_RUNS],
         backups=backups,
         writers=len(locks.active_runs(session)),
@@ -69,6 +68,12 @@ def status(session: Session, database: Database, ledger: Ledger) -> Status:
     found.next_steps.extend(automatic.hints(session, database, ledger))
     found.next_steps.extend(_next_steps(found, runs))
     return found
+
+
+def targets(session: Session, database: Database, ledger: Ledger) -> list[TargetStatus]:
+    """Count what is pending in every target; reads the whole tables."""
+    built = {row["command"]: row["built_at"] for row in ledger.builds(session)}
+    return [_target(session, one, built.get(name)) for name, one in project.targets(database).items()]
 
 
 def _numbers(session: Session, database: Database) -> dict[str, Any]:

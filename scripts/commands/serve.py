@@ -32,12 +32,13 @@ def serve(
 
     Without Supabase it prints a link that signs in once. Runs that were started there go on when the server ends.
     Environment: SUPABASE_JWT_SECRET, SUPABASE_JWKS_URL or SUPABASE_JWKS_FILE, SUPABASE_JWT_AUDIENCE,
-    MIGRATION_ALLOWED_ORIGINS (of the product's pages), MIGRATION_PUBLIC_URL (behind a proxy with TLS).
+    MIGRATION_ALLOWED_ORIGINS (of the product's pages), MIGRATION_PUBLIC_URL (behind a proxy with TLS),
+    MIGRATION_TRUSTED_PROXIES (whose X-Forwarded-For is believed).
     """
     # Here, not above: the web framework would slow down every other command.
     import uvicorn
 
-    from scripts.connection import connect
+    from scripts.commands.opened import opened
     from scripts.server import admins
     from scripts.server.access import Access
     from scripts.server.app import application
@@ -48,17 +49,18 @@ def serve(
     with _listen(host, port) as listener:
         found = configuration(host, listener.getsockname()[1])
         if found.supabase:
-            with connect(database, application_name="migrate serve") as session:
+            with opened(database, "serve") as (session, _):
                 admins.check(session)
         access = Access.of(found, database)
         options = [*(["--profile", profile] if profile else []), *(["--target", target] if target else [])]
-        origin = next((one for one in sorted(found.origins) if "127.0.0.1" in one), sorted(found.origins)[0])
-        server = uvicorn.Server(
+        server: uvicorn.Server = uvicorn.Server(
             uvicorn.Config(
-                application(access, options),
+                application(access, options, lambda: server.should_exit),
                 access_log=False,  # it would hold the one-time token
                 log_level="warning",
-                proxy_headers=False,
+                proxy_headers=bool(found.trusted_proxies),
+                forwarded_allow_ips=list(found.trusted_proxies),
+                ws="none",
                 server_header=False,
                 date_header=True,
                 timeout_graceful_shutdown=2,
@@ -67,9 +69,9 @@ def serve(
         )
         note(f"Serving {database.label}. Ctrl-C stops the server, not the runs that it started.")
         if found.supabase:
-            typer.echo(f"{origin}/login")
+            typer.echo(f"{found.home}/login")
         else:
-            typer.echo(f"{origin}/login?token={access.sessions.new_link()}")
+            typer.echo(f"{found.home}/login?token={access.sessions.new_link()}")
             note("The link signs in once, within ten minutes.")
         try:
             server.run(sockets=[listener])

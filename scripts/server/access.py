@@ -5,15 +5,18 @@ from __future__ import annotations
 import hmac
 import time
 from dataclasses import dataclass
+from uuid import UUID
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from scripts.connection import connect
+from scripts.commands.opened import opened
+from scripts.errors import UserError
 from scripts.server import admins
 from scripts.server.configuration import Configuration
+from scripts.server.guard import log
 from scripts.server.sessions import LOCAL, LOCAL_SESSION_SECONDS, Administrator, LoginLimit, LoginSession, Sessions
 from scripts.server.tokens import Claims, KeysUnavailable, TokenRefused, Tokens
 from scripts.settings import Database
@@ -46,8 +49,11 @@ class Access:
 
     @property
     def cookie(self) -> str:
-        """The session cookie's name; `__Host-` makes browsers refuse it from other hosts and without TLS."""
-        return "__Host-migration" if self.configuration.secure else "migration"
+        """The session cookie's name; `__Host-` makes browsers refuse it from other hosts and without TLS.
+
+        The port is in it, because browsers send cookies to every port of a host: two servers would sign each other out.
+        """
+        return f"{'__Host-' if self.configuration.secure else ''}migration-{self.configuration.port}"
 
     # ---------- programs
 
@@ -74,15 +80,31 @@ class Access:
         except KeysUnavailable as unavailable:
             raise HTTPException(503, str(unavailable), {"Retry-After": "60"}) from None
         administrator = Administrator(f"user {claims.user_id}", claims.user_id)
-        if not await run_in_threadpool(self._is_admin, administrator):
+        # Any user of the product has a valid token: none of them may keep the database busy with this question.
+        wait = self.limit.wait(administrator.name)
+        if wait:
+            raise _too_many(wait)
+        if not await self._is_admin(administrator):
+            self.limit.failed(administrator.name)
             raise HTTPException(403, "This user is no administrator.")
         return administrator, claims
 
-    def _is_admin(self, administrator: Administrator) -> bool:
+    async def _is_admin(self, administrator: Administrator) -> bool:
+        """Ask the database. Raises HTTPException 503 when it does not answer."""
+
+        def ask(user_id: UUID) -> bool:
+            with opened(self.database, "serve") as (session, _):
+                return admins.is_admin(session, user_id)
+
         if administrator.user_id is None:
             return True
-        with connect(self.database, application_name="migrate serve") as session:
-            return admins.is_admin(session, administrator.user_id)
+        try:
+            return await run_in_threadpool(ask, administrator.user_id)
+        except UserError as error:
+            # Whoever asks may be no administrator, whom the name of the database is none of the business of.
+            log(f"Whether {administrator.name} is an administrator cannot be asked: {error.message}")
+            said = "Whether you are an administrator cannot be asked now; the server's log says why."
+            raise HTTPException(503, said, {"Retry-After": "60"}) from None
 
     def check_origin(self, request: Request) -> str | None:
         """The foreign origin that an endpoint may answer; None without one. Raises HTTPException 403 for others."""
@@ -96,13 +118,13 @@ class Access:
     # ---------- browsers
 
     async def browser(self, request: Request) -> LoginSession:
-        """The session of a signed-in administrator. Raises SignInNeeded."""
+        """The session of a signed-in administrator. Raises SignInNeeded, or HTTPException 503."""
         secret = request.cookies.get(self.cookie)
         found = self.sessions.find(secret) if secret else None
         if secret is None or found is None:
             raise SignInNeeded
         if found.administrator.user_id is not None and time.monotonic() - found.checked_at > RECHECK_SECONDS:
-            if not await run_in_threadpool(self._is_admin, found.administrator):
+            if not await self._is_admin(found.administrator):
                 self.sessions.close(secret)
                 raise SignInNeeded
             found.checked_at = time.monotonic()
@@ -132,24 +154,30 @@ class Access:
     async def sign_in(self, request: Request, token: str) -> tuple[str, LoginSession]:
         """Open a session for a one-time token or a token of Supabase; returns its secret and the session.
 
+        After too many failures an address waits. An administrator's token of Supabase is let in all the same: it cannot
+        be guessed, and behind a proxy that is not known here everybody has one address.
+
         Raises HTTPException 401, 403, 429 or 503.
         """
         address = request.client.host if request.client else ""
         wait = self.limit.wait(address)
-        if wait:
-            raise HTTPException(429, f"Too many failed logins. Try again in {wait} s.", {"Retry-After": str(wait)})
-        token = token.strip()
+        if wait and not self.configuration.supabase:
+            raise _too_many(wait)
         try:
-            if self.configuration.supabase:
-                administrator, claims = await self._supabase(token)
-                return self.sessions.open(administrator, claims.expires_at)
-            if not self.sessions.redeem(token):
-                raise HTTPException(401, "This link was used before or is too old.")
-            return self.sessions.open(LOCAL, time.time() + LOCAL_SESSION_SECONDS)
+            return await self._open(token.strip())
         except HTTPException as refused:
-            if refused.status_code in (401, 403):
-                self.limit.failed(address)
-            raise
+            if refused.status_code not in (401, 403):
+                raise
+            self.limit.failed(address)
+            raise (_too_many(wait) if wait else refused) from None
+
+    async def _open(self, token: str) -> tuple[str, LoginSession]:
+        if self.configuration.supabase:
+            administrator, claims = await self._supabase(token)
+            return self.sessions.open(administrator, claims.expires_at)
+        if not self.sessions.redeem(token):
+            raise HTTPException(401, "This link was used before or is too old.")
+        return self.sessions.open(LOCAL, time.time() + LOCAL_SESSION_SECONDS)
 
     def set_cookie(self, response: Response, secret: str, session: LoginSession) -> None:
         """Give the browser its session."""
@@ -171,3 +199,7 @@ class Access:
         response.delete_cookie(
             self.cookie, path="/", secure=self.configuration.secure, httponly=True, samesite="strict"
         )
+
+
+def _too_many(wait: int) -> HTTPException:
+    return HTTPException(429, f"Too many failed logins. Try again in {wait} s.", {"Retry-After": str(wait)})

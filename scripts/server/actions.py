@@ -43,8 +43,11 @@ def restorable(job: Job | None) -> int:
     return found if isinstance(found, int) else 0
 
 
-def readiness(jobs: list[Job], command: str) -> Readiness:
-    """Whether Apply is open for a target: only on the newest dry run, once it was reviewed, and once only."""
+def readiness(jobs: list[Job], runs: list[Run], command: str) -> Readiness:
+    """Whether Apply is open for a target: only on the newest dry run, once it was reviewed, and once only.
+
+    `runs` are the newest ones, the newest first.
+    """
     dry_run = _newest(jobs, "dry_run", command)
     apply = _newest(jobs, "apply", command)
     found = Readiness(dry_run, apply, False, "")
@@ -55,12 +58,28 @@ def readiness(jobs: list[Job], command: str) -> Readiness:
     if dry_run.state != "done":
         return _because(found, "The dry run did not succeed.")
     if apply is not None and apply.based_on == dry_run.id:
-        return _because(found, "This dry run was applied. Make another one for what is pending now.")
+        return _because(found, "An apply was started from this dry run. Make another one for what is pending now.")
+    since = _written_since(dry_run, runs, command)
+    if since is not None:
+        what = f"The {since.kind} {str(since.run_id)[:8]} has written since this dry run."
+        return _because(found, f"{what} Make another one for what is pending now.")
     if not writable(dry_run):
         return _because(found, "The dry run found nothing to write.")
     if dry_run.reviewed_by is None:
         return _because(found, "Somebody has to review the dry run's report first.")
     return Readiness(dry_run, apply, True, "")
+
+
+def _written_since(dry_run: Job, runs: list[Run], command: str) -> Run | None:
+    """A run that wrote to the target after a dry run had looked at it, wherever it was started."""
+    report: Any = dry_run.report
+    looked = str(report.get("run_id")) if isinstance(report, dict) else ""
+    for run in runs:
+        if str(run.run_id) == looked:
+            return None
+        if run.command == command and run.kind != "dry_run" and run.succeeded:
+            return run
+    return None
 
 
 def dry_run(jobs: Jobs, command: str, by: Administrator) -> Job:
@@ -77,7 +96,7 @@ def apply(
 ) -> Job:  # fmt: skip
     """Start the write-back of a reviewed dry run. Raises RunInProgress or UserError when it may not start."""
     refuse_second(runs, jobs.all(), command)
-    found = readiness(jobs.all(), command)
+    found = readiness(jobs.all(), runs, command)
     if found.dry_run is None or found.dry_run.id != dry_run_id:
         raise UserError("There is a newer dry run than the one on your page. Review that one.")
     if not found.open:

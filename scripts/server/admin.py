@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from psycopg import sql
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 
-from scripts import decisions, project, status
+from scripts import decisions, project
 from scripts.connection import Session
 from scripts.errors import RunInProgress, UserError
 from scripts.ledger import Run
 from scripts.server import actions
-from scripts.server.access import Access
+from scripts.server.access import Access, SignInNeeded
+from scripts.server.counts import Counts
 from scripts.server.jobs import Job, Jobs
-from scripts.server.live import Live
+from scripts.server.live import Live, Now, Progress
 from scripts.server.log_page import LogQuery, read_log
 from scripts.server.rendering import ADMIN, Pages
 from scripts.server.sessions import LoginSession
@@ -35,11 +36,13 @@ _KINDS = {"report.json": "application/json", "plan.json": "application/json"}
 class Admin:
     """What the admin page reads and does; each method is called in a thread."""
 
-    def __init__(self, access: Access, pages: Pages, jobs: Jobs, live: Live) -> None:
+    def __init__(self, access: Access, pages: Pages, jobs: Jobs, live: Live, ending: Callable[[], bool]) -> None:
         self.access = access
         self.pages = pages
         self.jobs = jobs
         self.live = live
+        self.ending = ending
+        self.counts = Counts(access.database)
         self.database: Database = access.database
 
     # ---------- pages
@@ -47,38 +50,37 @@ class Admin:
     def page(self, session: LoginSession, *, problem: str = "", code: int = 200) -> Response:
         """The admin page itself."""
         now = self.live.now(fresh=True)
+        happened = [(run.run_id, run.status) for run in now.runs], [(job.id, job.state) for job in now.jobs]
         with self.pages.opened() as (connection, ledger):
-            found = status.status(connection, self.database, ledger)
-            runs = ledger.runs(connection, limit=SHOWN_RUNS * 3)
-            waiting = _waiting(connection, self.database.schema)
+            found = self.counts.now(connection, ledger, happened)
         panels = [
             {
                 "command": command,
                 "target": next((one for one in found.targets if one.command == command), None),
-                "ready": actions.readiness(now.jobs, command),
+                "ready": actions.readiness(now.jobs, now.runs, command),
                 "progress": next((one for one in now.progress if one.run.command == command), None),
             }
             for command in actions.COMMANDS
         ]
         return self.pages.render(
             ADMIN, "admin.html", "Data migration", session, status=code, problem=problem, now=now, panels=panels,
-            waiting=waiting, backups=found.backups,
-            runs=[run for run in runs if run.kind != "dry_run"][:SHOWN_RUNS], jobs=now.jobs[:SHOWN_JOBS],
+            waiting=found.waiting, backups=found.backups,
+            runs=[run for run in now.runs if run.kind != "dry_run"][:SHOWN_RUNS], jobs=now.jobs[:SHOWN_JOBS],
             validation=next((job for job in now.jobs if job.action == "validate"), None),
-            local=not self.access.configuration.supabase, rolled_back=_rolled_back(runs),
+            local=not self.access.configuration.supabase, rolled_back=_rolled_back(now.runs),
         )  # fmt: skip
 
     def job_page(self, job_id: str, session: LoginSession, *, problem: str = "", code: int = 200) -> Response:
         """A job: what it did, its report, and what can be done next."""
-        job = self.job(job_id)
         now = self.live.now(fresh=True)
+        job = next((one for one in now.jobs if one.id == job_id), None) or self.job(job_id)
         newest = next((one for one in now.jobs if (one.action, one.subject) == (job.action, job.subject)), job)
         return self.pages.render(
             f"{ADMIN}/jobs/{job.id}", "job.html", job.name, session, status=code, problem=problem, now=now, job=job,
             report=None if job.running else job.report, newest=newest.id == job.id, rows=actions.writable(job),
-            ready=actions.readiness(now.jobs, job.subject) if job.action == "dry_run" else None,
+            ready=actions.readiness(now.jobs, now.runs, job.subject) if job.action == "dry_run" else None,
             restorable=actions.restorable(job),
-            progress=next((one for one in now.progress if one.run.command == job.subject), None),
+            progress=_progress(job, now),
             used=next((one for one in now.jobs if one.based_on == job.id), None),
         )  # fmt: skip
 
@@ -167,8 +169,9 @@ class Admin:
         except ValueError:
             raise HTTPException(404, "There is no such run.") from None
         with self.pages.opened() as (connection, ledger):
+            found = ledger.find_run(connection, str(run))
             ledger.request(connection, run, asked, session.administrator.user_id)
-        return f"/{ADMIN}"
+        return f"/{ADMIN}#{found.command}"
 
     def read_events(self, _: LoginSession) -> str:
         """Read the reports about events anew, in the background."""
@@ -180,11 +183,16 @@ class Admin:
         campaign = decisions.parse_campaign(_text(form, "campaign"))
         by = str(session.administrator.user_id or session.administrator.name)
         note = _text(form, "note")[:500] or None
+        schema, take_back = self.database.schema, bool(_text(form, "take_back"))
         with self.pages.opened() as (connection, _):
-            if _text(form, "take_back"):
-                decisions.take_back(connection, self.database.schema, campaign, note=note, by=by)
-                return "/campaigns.html"
-            decisions.decide(connection, self.database.schema, campaign, _text(form, "answer"), note=note, by=by)
+            if take_back:
+                decisions.take_back(connection, schema, campaign, note=note, by=by)
+            else:
+                _refuse_settled(connection, schema, campaign)
+                decisions.decide(connection, schema, campaign, _text(form, "answer"), note=note, by=by)
+        self.counts.forget()
+        if take_back:
+            return "/campaigns.html"
         return f"/campaigns.html?settled={campaign}"
 
 
@@ -273,20 +281,19 @@ def router(admin: Admin) -> APIRouter:
         await access.browser(request)
 
         async def events() -> AsyncIterator[str]:
-            last, silent = "", 0
+            last, silent = "", 0  # what was sent last, and how many seconds ago
             yield "retry: 2000\n\n"
-            while not await request.is_disconnected():
+            while not (admin.ending() or await request.is_disconnected()):
                 try:
                     await access.browser(request)
-                    data = (await run_in_threadpool(admin.live.now)).event()
-                except UserError as error:
-                    data = ""
-                    yield f": {error.exit_code}\n\n"
-                except Exception:
-                    return  # signed out: the browser asks again, and is sent to the login
-                if data and data != last:
-                    yield f"data: {data}\n\n"
-                    last, silent = data, 0
+                    said = f"data: {(await run_in_threadpool(admin.live.now)).event()}\n\n"
+                except SignInNeeded:
+                    return  # the browser asks again, and is sent to the login
+                except (UserError, HTTPException):
+                    said = "event: away\ndata: -\n\n"  # the database does not answer
+                if said != last:
+                    yield said
+                    last, silent = said, 0
                 elif (silent := silent + 1) % 15 == 0:
                     yield ": still here\n\n"
                 await asyncio.sleep(1)
@@ -296,18 +303,34 @@ def router(admin: Admin) -> APIRouter:
     return routes
 
 
-def _waiting(session: Session, schema: str) -> int | None:
-    """Campaigns that wait for a person; None while the list of them is not built."""
-    name = sql.Identifier(schema, "ambiguous_campaigns")
-    built = session.execute("select to_regclass(%s) is not null", [name.as_string(session)]).fetchone()
-    if not built or not built[0]:
-        return None
-    row = session.execute(sql.SQL("select count(*) from {}").format(name)).fetchone()
-    return int(row[0]) if row else None
+def _progress(job: Job, now: Now) -> Progress | None:
+    """How far the run of a job is that has not ended."""
+    for one in now.progress:
+        subject = one.run.command if one.run.kind == "apply" else str(one.run.rolls_back)
+        if job.running and (job.action, job.subject) == (one.run.kind, subject):
+            return one
+    return None
+
+
+def _refuse_settled(session: Session, schema: str, campaign_id: UUID) -> None:
+    """Raise UserError when another administrator has settled the campaign since the page was read."""
+    found = decisions.campaign(session, schema, campaign_id)
+    if (found.outcome, found.decided_in) != ("resolved", "table"):
+        return
+    last = decisions.decisions(session, schema, campaign_id)[0]
+    raise UserError(
+        f"Campaign {campaign_id} was settled meanwhile, by {last.decided_by} at {last.decided_at:%Y-%m-%d %H:%M:%S} "
+        f"UTC: {last.answer}. Who knows better takes that back first: `migrate decide {campaign_id} --undo`."
+    )
 
 
 def _rolled_back(runs: list[Run]) -> set[UUID]:
-    return {run.rolls_back for run in runs if run.rolls_back is not None and run.status == "done"}
+    """The runs that were rolled back as a whole."""
+    return {
+        run.rolls_back
+        for run in runs
+        if run.rolls_back is not None and run.status == "done" and not run.settings.get("one_batch")
+    }
 
 
 def _text(form: FormData, name: str) -> str:
@@ -319,6 +342,6 @@ def _whole(form: FormData, name: str) -> int | None:
     text = _text(form, name)
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= actions.LARGEST_BATCH:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= actions.LARGEST_BATCH:
         raise UserError(f"The size of a batch must be a number from 1 to {actions.LARGEST_BATCH:,}.")
     return int(text)

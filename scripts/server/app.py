@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
@@ -21,15 +21,19 @@ from scripts.server.rendering import ADMIN, Pages
 DESCRIPTION = "The product's two migration endpoints, served by the canonical migration."
 
 
-def application(access: Access, options: Sequence[str] = ()) -> ASGIApp:
-    """The whole server, as ASGI. `options`: the command line's own --profile and --target, for what it starts."""
+def application(access: Access, options: Sequence[str], ending: Callable[[], bool]) -> ASGIApp:
+    """The whole server, as ASGI.
+
+    `options`: the command line's own --profile and --target, for what it starts. `ending` says whether the server is
+    about to end: whoever watches is then let go.
+    """
     app = FastAPI(
         title="Canonical migration", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None,
         openapi_url="/openapi.json", redirect_slashes=False,
     )  # fmt: skip
     jobs = Jobs(access.database, options)
     pages = Pages(access.database, jobs.data_docs)
-    administration = admin.Admin(access, pages, jobs, Live(access.database, jobs))
+    administration = admin.Admin(access, pages, jobs, Live(access.database, jobs), ending)
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

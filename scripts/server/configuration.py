@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,16 +15,19 @@ from scripts.errors import UserError
 DEFAULT_AUDIENCE = "authenticated"
 #: An HS256 secret must be as long as its hash, or the signature can be guessed offline (RFC 7518, 3.2).
 SHORTEST_SECRET = 32
+_STANDARD = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
 class Configuration:
     """Who may come in, and from where.
 
-    `origins` are the server's own (scheme, host and port), `hosts` the values of the Host header that mean them,
-    `allowed_origins` those of the product's pages, which may call the endpoints.
+    `home` is the server's own address (scheme, host and port), `origins` are all of them, `hosts` the values of the
+    Host header that mean them, `allowed_origins` those of the product's pages, which may call the endpoints.
+    `trusted_proxies` are the addresses and networks whose X-Forwarded-For is believed.
     """
 
+    home: str
     origins: frozenset[str]
     hosts: frozenset[str]
     allowed_origins: frozenset[str]
@@ -33,6 +36,13 @@ class Configuration:
     jwks_url: str | None = None
     jwks_file: Path | None = None
     audience: str = DEFAULT_AUDIENCE
+    trusted_proxies: tuple[str, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """The port that a browser sees."""
+        parts = urlsplit(self.home)
+        return parts.port or _STANDARD[parts.scheme]
 
     @property
     def supabase(self) -> bool:
@@ -75,7 +85,9 @@ def configuration(host: str, port: int, environment: Mapping[str, str] = os.envi
                 f"--host {host} can be reached by others: put a proxy with TLS in front, and set MIGRATION_PUBLIC_URL "
                 "to its address, such as https://migration.example.com."
             )
-    origins = {f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")} if is_loopback(host) else set()
+    home = _origin(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}") or ""
+    names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(host) else ()
+    origins = {home, *(str(_origin(f"http://{name}:{port}")) for name in names)}
     secure = False
     if public is not None:
         origin = _origin(public)
@@ -85,8 +97,9 @@ def configuration(host: str, port: int, environment: Mapping[str, str] = os.envi
         if not secure and not is_loopback(urlsplit(origin).hostname or ""):
             raise UserError("MIGRATION_PUBLIC_URL must start with https://: tokens would cross the network readable.")
         # The one way in: over plain http the cookie would not be sent anyway.
-        origins = {origin}
+        home, origins = origin, {origin}
     return Configuration(
+        home=home,
         origins=frozenset(origins),
         hosts=frozenset(urlsplit(origin).netloc for origin in origins),
         allowed_origins=_allowed(value("MIGRATION_ALLOWED_ORIGINS")),
@@ -95,6 +108,7 @@ def configuration(host: str, port: int, environment: Mapping[str, str] = os.envi
         jwks_url=jwks_url,
         jwks_file=Path(jwks_file) if jwks_file else None,
         audience=value("SUPABASE_JWT_AUDIENCE") or DEFAULT_AUDIENCE,
+        trusted_proxies=tuple(_proxies(value("MIGRATION_TRUSTED_PROXIES"))),
     )
 
 
@@ -123,6 +137,23 @@ def _allowed(text: str | None) -> frozenset[str]:
     return frozenset(found)
 
 
+def _proxies(text: str | None) -> Iterator[str]:
+    for one in re.split(r"[\s,]+", text or ""):
+        if not one:
+            continue
+        try:
+            network = ipaddress.ip_network(one)
+        except ValueError:
+            raise UserError(
+                f"MIGRATION_TRUSTED_PROXIES has {one!r}, which is neither an address nor a network. Write those of "
+                "your proxies, separated by commas: 127.0.0.1,10.0.0.0/8. A * is not accepted."
+            ) from None
+        yield str(network)
+        if network.version == 4:
+            # The same addresses, as a server sees them that listens on :: for both.
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
+
+
 def _origin(url: str) -> str | None:
     """Scheme, host and port as a browser writes them; None when it is no http address."""
     try:
@@ -133,5 +164,4 @@ def _origin(url: str) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or "*" in parts.netloc:
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    standard = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != standard else "")
+    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _STANDARD[parts.scheme] else "")

@@ -19,6 +19,7 @@ from psycopg import sql
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from scripts import migration
 from scripts.batches import START, count_pending, walk
@@ -27,7 +28,7 @@ from scripts.errors import RunInProgress, UserError
 from scripts.interrupts import StopRequest
 from scripts.migration import Result
 from scripts.server.access import Access
-from scripts.server.guard import LARGEST_BODY, failure, log
+from scripts.server.guard import BODY_SECONDS, LARGEST_BODY, failure, log, unexpected
 from scripts.server.preview import one_batch_limit, preview
 from scripts.server.sessions import Administrator
 from scripts.settings import Database
@@ -145,11 +146,13 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         400: "The body is not what is described here.",
         401: "No token, or one that is not valid.",
         403: "The user is no administrator, or the page's origin is not allowed.",
+        408: f"The body takes longer than {BODY_SECONDS:.0f} seconds to come.",
         409: "Another run, or a build of the models, is going on.",
         413: f"The body is larger than {LARGEST_BODY} bytes.",
         415: "The body is not application/json.",
+        429: "Too many calls of a user who is no administrator.",
         500: "The call failed; the server's log says why.",
-        503: "The keys for tokens cannot be read now.",
+        503: "Who calls cannot be found out now: the keys for tokens, or the database, cannot be read.",
     }.items()
 }
 
@@ -183,6 +186,10 @@ def router(access: Access) -> APIRouter:
         except UserError as failed:
             log(f"{request.url.path}: {failed.message}")
             response = JSONResponse(failure("The migration cannot run now; the server's log says why."), 500)
+        except ClientDisconnect:
+            raise
+        except Exception as error:  # here, so that the product's page may read the answer
+            response = JSONResponse(failure(unexpected(request.method, request.url.path, error)), 500)
         return _shared(response, origin)
 
     def campaigns(database: Database, body: CampaignsRequest, by: Administrator) -> CampaignsAnswer:
@@ -224,7 +231,7 @@ def router(access: Access) -> APIRouter:
 
 
 class _Gate:
-    """One call at a time in this process: the build's lock is held by the process, not by the thread."""
+    """One call at a time in this process: another one waits a little for its turn, and is not refused at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import sys
+import time
 import traceback
 from html import escape
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scripts.server.configuration import Configuration
 
 LARGEST_BODY = 65_536
+#: So long a body may take to come.
+BODY_SECONDS = 30.0
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -73,7 +77,7 @@ class Guard:
         headers = Headers(scope=scope)
         if headers.get("host", "").lower() not in self._configuration.hosts:
             # A name that somebody made point here (DNS rebinding) would make their page one of ours.
-            await respond(scope, answer, 400, "This server is not known under that name.")
+            await respond(scope, answer, 400, _UNKNOWN_NAME)
             return
         try:
             length = int(headers.get("content-length", "0"))
@@ -82,29 +86,51 @@ class Guard:
         if not 0 <= length <= LARGEST_BODY:
             await respond(scope, answer, 413, _TOO_LARGE)
             return
-        received = 0
+        received, whole, began = 0, False, 0.0
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole, began
+            if whole:  # what comes now is the end of the connection, for which an answer may wait as long as it likes
+                return await receive()
+            began = began or time.monotonic()
+            try:
+                message = await asyncio.wait_for(receive(), began + BODY_SECONDS - time.monotonic())
+            except TimeoutError:
+                raise HTTPException(408, "The body takes too long.", _CLOSE) from None
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:
-                raise HTTPException(413, _TOO_LARGE)
+                raise HTTPException(413, _TOO_LARGE, _CLOSE)
+            whole = not message.get("more_body", False)
             return message
 
         try:
             await self._app(scope, limited, answer)
+        except ClientDisconnect:
+            return
         except Exception as error:
-            # Nothing of the error is shown: it may quote a row, a secret or a path.
-            reference = secrets.token_hex(4)
-            log(f"{scope['method']} {scope['path']}: {type(error).__name__} (reference {reference})")
-            if os.environ.get("MIGRATION_DEBUG"):
-                traceback.print_exception(error)
+            said = unexpected(scope["method"], scope["path"], error)
             if not started:
-                await respond(scope, answer, 500, f"Something went wrong. The server's log has it as {reference}.")
+                await respond(scope, answer, 500, said)
 
 
 _TOO_LARGE = f"The body is larger than {LARGEST_BODY:,} bytes."
+_CLOSE = {"Connection": "close"}
+_UNKNOWN_NAME = (
+    "This server is not known under that name. (A proxy in front of it must pass on the Host header as it is, and "
+    "MIGRATION_PUBLIC_URL must be its address.)"
+)
+
+
+def unexpected(method: str, path: str, error: Exception) -> str:
+    """Log what nobody foresaw; returns what may be said of it.
+
+    Nothing of the error is shown: it may quote a row, a secret or a path.
+    """
+    reference = secrets.token_hex(4)
+    log(f"{method} {path}: {type(error).__name__} (reference {reference})")
+    if os.environ.get("MIGRATION_DEBUG"):
+        traceback.print_exception(error)
+    return f"Something went wrong. The server's log has it as {reference}."
 
 
 async def respond(scope: Scope, send: Send, status: int, text: str) -> None:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from scripts.commands.opened import opened
 from scripts.connection import Session
+from scripts.errors import UserError
 from scripts.ledger import Ledger, Run
 from scripts.server.jobs import Job, Jobs
 from scripts.settings import Database
@@ -89,9 +90,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Now:
-    """Everything that is going on. `stamp` changes when a page must be drawn anew, not merely its numbers."""
+    """What is going on, and the newest runs. `stamp` changes when a page must be drawn anew, not its numbers alone."""
 
     progress: list[Progress]
+    runs: list[Run]
     jobs: list[Job]
     stamp: str
 
@@ -102,7 +104,9 @@ class Now:
                                   "groups": one.groups}
             for one in self.progress
         }  # fmt: skip
-        return json.dumps({"stamp": self.stamp, "runs": runs})
+        # What a job has written so far concerns its own page only.
+        written = {job.id: job.size for job in self.jobs if job.running}
+        return json.dumps({"stamp": self.stamp, "runs": runs, "jobs": written})
 
 
 class Live:
@@ -112,16 +116,24 @@ class Live:
         self._database = database
         self._jobs = jobs
         self._lock = threading.Lock()
-        self._now: Now | None = None
+        self._now: Now | UserError | None = None
         self._read_at = float("-inf")
 
     def now(self, *, fresh: bool = False) -> Now:
-        """What is going on; at most a second old, with `fresh` of this moment."""
+        """What is going on; at most a second old, with `fresh` of this moment. Raises UserError."""
+        asked = time.monotonic()
         with self._lock:
-            if self._now is None or fresh or time.monotonic() - self._read_at > FRESH_SECONDS:
-                with opened(self._database, "serve") as (session, ledger):
-                    self._now = look(session, ledger, self._jobs)
-                self._read_at = time.monotonic()
+            if self._read_at < (asked if fresh else asked - FRESH_SECONDS):
+                began = time.monotonic()
+                try:
+                    with opened(self._database, "serve") as (session, ledger):
+                        self._now, self._read_at = look(session, ledger, self._jobs), began
+                except UserError as error:
+                    # Whoever waited for the lock meanwhile need not try the same again.
+                    self._now, self._read_at = error, time.monotonic()
+            if isinstance(self._now, UserError):
+                raise UserError(self._now.message, self._now.exit_code)
+            assert self._now is not None
             return self._now
 
 
@@ -132,10 +144,10 @@ def look(session: Session, ledger: Ledger, jobs: Jobs) -> Now:
     found = [_progress(session, ledger, run) for run in running]
     known = jobs.all()
     seen: list[Any] = [[str(run.run_id), run.status] for run in runs]
-    seen += [[str(one.run.run_id), one.run.waiting_for, one.run.control] for one in found]
-    seen += [[job.id, job.state, job.reviewed_by, job.size if job.running else 0] for job in known[:NEWEST]]
+    seen += [[str(one.run.run_id), one.run.waiting_for is not None, one.run.control] for one in found]
+    seen += [[job.id, job.state, job.reviewed_by] for job in known[:NEWEST]]
     stamp = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
-    return Now(found, known, stamp)
+    return Now(found, runs, known, stamp)
 
 
 def _progress(session: Session, ledger: Ledger, run: Run) -> Progress:

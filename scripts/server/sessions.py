@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ LINK_SECONDS = 600
 LOCAL_SESSION_SECONDS = 12 * 3600
 FAILURES = 10
 FAILURE_SECONDS = 300.0
+MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -96,30 +98,37 @@ class Sessions:
 
 
 class LoginLimit:
-    """So many failed logins from one address, and then none for a while."""
+    """So many failures of one address or user, and then none for a while. It keeps the last MOST of them in mind."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures: dict[str, deque[float]] = {}
 
-    def wait(self, address: str) -> int:
-        """Seconds until this address may try again; 0 when it may now."""
+    def wait(self, who: str) -> int:
+        """Seconds until this address or user may try again; 0 when it may now."""
         with self._lock:
-            times = self._recent(address)
-            return 0 if len(times) < FAILURES else max(1, round(times[0] + FAILURE_SECONDS - time.monotonic()))
+            times = [at for at in self._failures.get(_network(who), ()) if time.monotonic() - at < FAILURE_SECONDS]
+        return 0 if len(times) < FAILURES else max(1, round(times[0] + FAILURE_SECONDS - time.monotonic()))
 
-    def failed(self, address: str) -> None:
-        """Count a failed login."""
+    def failed(self, who: str) -> None:
+        """Count a failure."""
         with self._lock:
-            self._recent(address).append(time.monotonic())
+            times = self._failures.pop(_network(who), deque(maxlen=FAILURES))
+            times.append(time.monotonic())
+            self._failures[_network(who)] = times
+            while len(self._failures) > MOST:
+                del self._failures[next(iter(self._failures))]  # whose last failure is the longest ago
 
-    def _recent(self, address: str) -> deque[float]:
-        if len(self._failures) > 10_000:
-            self._failures.clear()
-        times = self._failures.setdefault(address, deque(maxlen=FAILURES))
-        while times and time.monotonic() - times[0] > FAILURE_SECONDS:
-            times.popleft()
-        return times
+
+def _network(who: str) -> str:
+    """An address as it counts: whoever has one of IPv6 has its whole /64 to choose from."""
+    try:
+        address = ipaddress.ip_address(who.partition("%")[0])
+    except ValueError:
+        return who
+    if isinstance(address, ipaddress.IPv4Address) or address.ipv4_mapped:
+        return who
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
 def _hash(secret: str) -> str:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
 import psycopg
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scripts.paths import project_dir
 from scripts.settings import Database
@@ -120,8 +129,9 @@ class KeyPairs:
             {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.ec.public_key())), "kid": "ES256"},
             {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3JldA", "kid": "oct"},
         ]
+        self.document = json.dumps({"keys": public})
         self.file = folder / "jwks.json"
-        self.file.write_text(json.dumps({"keys": public}))
+        self.file.write_text(self.document)
 
     def token(self, algorithm: str, subject: str, **header: str) -> str:
         """A valid token signed with one of the keys."""
@@ -139,3 +149,135 @@ def slow_down(database: Database, seconds: float = 0.03) -> None:
         session.execute(
             "create trigger dawdle before update on public.events for each row execute function public.dawdle()"
         )
+
+
+# ---------- other servers
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("0.0.0.0", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@contextmanager
+def listening(answer: Callable[[BaseHTTPRequestHandler], None], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """A server of HTTP on a free port of 127.0.0.1, which it yields; `answer` serves each request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        do_POST = do_GET  # noqa: N815  (the name is the library's)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that went away
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@dataclass
+class KeyServer:
+    """Where the keys for tokens are fetched from. `answer` is what it does; `asked` counts how often it was asked."""
+
+    answer: Callable[[BaseHTTPRequestHandler], None]
+    asked: int = 0
+    url: str = ""
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Serve a request."""
+        self.asked += 1
+        self.answer(request)
+
+    @staticmethod
+    def saying(text: str, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+        """An answer with this body."""
+
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(status)
+            for name, value in headers.items():
+                request.send_header(name, value)
+            request.end_headers()
+            request.wfile.write(text.encode())
+
+        return answer
+
+
+@contextmanager
+def key_server(document: str) -> Iterator[KeyServer]:
+    """A server of keys that answers with this document until told otherwise."""
+    found = KeyServer(KeyServer.saying(document))
+    with listening(found.serve) as port:
+        found.url = f"http://127.0.0.1:{port}/auth/v1/.well-known/jwks.json"
+        yield found
+
+
+@dataclass
+class Proxy:
+    """What stands in front of a server: it ends TLS, and says in X-Forwarded-For whom it serves."""
+
+    trust: ssl.SSLContext
+    url: str = ""
+    port: int = 0  # of the server behind it
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Pass a request on, and the answer back, piece by piece."""
+        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        headers = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
+        told = [*request.headers.get_all("X-Forwarded-For", []), request.client_address[0]]
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.request(
+            request.command, request.path, body, {**headers, "X-Forwarded-For": ", ".join(told), "Connection": "close"}
+        )
+        answer = connection.getresponse()
+        request.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("connection", "transfer-encoding"):
+                request.send_header(name, value)
+        request.end_headers()
+        try:
+            while piece := answer.read1(65_536):
+                request.wfile.write(piece)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def tls_proxy(folder: Path) -> Iterator[Proxy]:
+    """A proxy at https://localhost, with a certificate that `trust` knows; set its `port` once the server has one."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "tls.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(file)
+    found = Proxy(ssl.create_default_context(cafile=str(file)))
+    with listening(found.serve, tls) as port:
+        found.url = f"https://localhost:{port}"
+        yield found

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
 
@@ -141,6 +142,8 @@ def test_the_link_signs_in_once_and_leaves_no_secret_behind(served: Served) -> N
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
         assert str(served.token) not in cookie
+        # Two servers of one machine do not sign each other out.
+        assert cookie.startswith(f"migration-{served.base.rsplit(':', 1)[1]}=")
         assert client.get(ADMIN).status_code == 200
     with served.client() as other:
         assert other.get(f"/login?token={served.token}").status_code == 401
@@ -224,7 +227,7 @@ def test_a_second_administrator_gets_a_link_of_its_own(served: Served, browser: 
 # ---------- what a button needs
 
 
-def test_apply_opens_after_a_reviewed_dry_run_only(browser: Browser, copy: Database) -> None:
+def test_apply_opens_after_a_reviewed_dry_run_only(browser: Browser, copy: Database, cli: Cli) -> None:
     nothing = browser.start("apply", command="campaigns", dry_run="", typed="60")
     assert nothing.status_code == 400
     job, rows = browser.dry_run("campaigns")
@@ -253,8 +256,13 @@ def test_apply_opens_after_a_reviewed_dry_run_only(browser: Browser, copy: Datab
     assert failed is not None
     assert "Not as in the plan" in browser.get(failed[1]).text
     assert count(copy, "select count(*) from canonical_migration.migration_runs where kind = 'apply'") == 0
-    assert "was applied" in browser.start("apply", typed=str(rows), **form).text
+    assert "was started from this dry run" in browser.start("apply", typed=str(rows), **form).text
 
+    job, rows = browser.dry_run("campaigns")
+    # Somebody writes from a terminal: what was reviewed is not what is pending any more.
+    cli("campaigns", "--apply", "--yes", "--limit", "1", database=copy)
+    assert "has written since this dry run" in browser.get(ADMIN).text
+    assert "has written since" in browser.start("apply", command="campaigns", dry_run=job, typed=str(rows)).text
     job, rows = browser.dry_run("campaigns")
     done = browser.start("apply", command="campaigns", dry_run=job, typed=f"{rows:,}")
     assert done.status_code == 200
@@ -273,7 +281,7 @@ def wait_for(browser: Browser, met: object, path: str = ADMIN) -> str:
 
 def test_a_run_does_not_care_about_browser_or_server(copy: Database, tmp_path: Path, cli: Cli) -> None:
     slow_down(copy)
-    with serving(copy, tmp_path) as served, Browser(served) as browser:
+    with ExitStack() as stack, serving(copy, tmp_path) as served, Browser(served) as browser:
         job, rows = browser.dry_run("events")
         browser.start("apply", command="events", dry_run=job, typed=str(rows), batch_size="1")
         page = wait_for(browser, lambda text: "data-run=" in text)
@@ -290,15 +298,18 @@ def test_a_run_does_not_care_about_browser_or_server(copy: Database, tmp_path: P
         assert int(state["expected"].replace(",", "")) == rows
         assert {"rate", "left", "batch", "done", "groups"} <= state.keys()
 
+        # Somebody watches until the end.
+        watcher = stack.enter_context(served.client(cookies=browser.client.cookies))
+        stack.enter_context(watcher.stream("GET", f"{ADMIN}/live"))
         browser.send(f"{ADMIN}/runs/{run[1]}/control", control="pause")
-        wait_for(browser, lambda text: "It waits: paused" in text)
+        wait_for(browser, lambda text: 'data-put="waiting">paused<' in text)
         assert browser.send(f"{ADMIN}/runs/{run[1]}/control", control="stop").status_code == 400
     # The server has ended; the run has not, and another server knows it.
     waiting = "select count(*) from canonical_migration.migration_runs where waiting_for is not null"
     assert count(copy, waiting) == 1
     with serving(copy, tmp_path) as served, Browser(served) as browser:
         page = browser.get(ADMIN).text
-        assert "It waits: paused" in page
+        assert 'data-put="waiting">paused<' in page
         assert 'class="chip running"' in page
         browser.send(f"{ADMIN}/runs/{run[1]}/control", control="run")
         wait_for(browser, lambda text: "It is being applied" not in text)
@@ -358,10 +369,15 @@ def test_a_campaign_is_settled_and_taken_back(browser: Browser, copy: Database) 
             "from canonical_migration.campaign_decisions where campaign_id = %s", [form[1]]
         ).fetchone()  # fmt: skip
     assert row == (answer[1], "because <b>", "local administrator", True)
+    # Another administrator, whose page still has it among the open ones, hears of it.
+    second = browser.send(f"{ADMIN}/campaigns", campaign=form[1], answer=answer[1])
+    assert second.status_code == 400
+    assert "settled meanwhile, by local administrator at" in second.text
+    assert count(copy, "select count(*) from canonical_migration.campaign_decisions") == 1
+    browser.send(f"{ADMIN}/campaigns", campaign=form[1], take_back="yes")
     again = browser.send(f"{ADMIN}/campaigns", campaign=form[1], answer="00000000-0000-4000-8000-000000000000")
     assert again.status_code == 400
     assert "Not decided" in again.text
-    browser.send(f"{ADMIN}/campaigns", campaign=form[1], take_back="yes")
     assert f'value="{form[1]}"' in browser.get("/campaigns.html").text
     for wrong in ("", "x", "../..", "00000000-0000-4000-8000-000000000000"):
         assert browser.send(f"{ADMIN}/campaigns", campaign=wrong, answer=answer[1]).status_code == 400
@@ -403,6 +419,8 @@ def test_nothing_that_data_says_runs_on_a_page(browser: Browser, copy: Database)
     paths += ["/index.html", "/events.html", "/campaigns.html", "/campaigns-settled.html", "/runs.html",
               "/validation.html", "/lineage.html", "/downloads.html", "/validation/index.html"]  # fmt: skip
     docs = browser.get("/validation/index.html").text
+    for path in ("/validation/%00", "/validation/" + "a" * 5_000 + ".html", "/validation/x%00.html"):
+        assert browser.get(path).status_code == 404, path
     paths += [f"/validation/{one}" for one in re.findall(r'href="(validations/[^"]+)"', docs)[:2]]
     for path in paths:
         answer = browser.get(path)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 from browser import DESK, PHONE, Visit, browser, visit
 from playwright.sync_api import Browser, Page, expect
-from serving import Served, serving, slow_down
+from serving import Served, free_port, serving, slow_down
 
 from scripts.settings import Database
 
@@ -107,6 +108,15 @@ def test_the_whole_workflow(served: Served, opened: Visit, browser: Browser) -> 
     link = page.locator(".command code").inner_text()
     with visit(browser, link) as second:
         expect(second.page.locator("#events .progress")).to_contain_text("It waits: paused")
+        # What the other one starts is seen here too, and takes the focus from nobody.
+        page.goto(f"{served.base}{ADMIN}")
+        page.locator("#events .progress").get_by_role("button", name="Resume").focus()
+        second.page.get_by_label("Events older than 30 days too").check()
+        second.page.get_by_role("button", name="Back up").click()
+        expect(second.page.get_by_role("heading", name="Backup tables")).to_be_visible()
+        expect(page.get_by_role("row", name="Backup")).to_contain_text("done")
+        expect(page.locator("#events .progress").get_by_role("button", name="Resume")).to_be_focused()
+        second.page.goto(f"{served.base}{ADMIN}")
         second.page.locator("#events .progress").get_by_role("button", name="Resume").click()
         # Numbers come by themselves, and the panel is drawn anew at the end.
         expect(second.page.locator("#events").get_by_role("link", name="Result of the last apply")).to_be_visible(
@@ -165,6 +175,28 @@ def test_it_works_without_javascript(served: Served, browser: Browser) -> None:
             timeout=120_000
         )
         assert pending(served.database) == 0
+
+
+def test_a_page_notices_that_the_server_was_restarted(
+    demo_database: Database, tmp_path: Path, browser: Browser
+) -> None:
+    port = str(free_port())
+    with ExitStack() as later:
+        with serving(demo_database, tmp_path, "--port", port) as served:
+            found = later.enter_context(visit(browser, f"{served.base}/login?token={served.token}"))
+            expect(found.page.locator("#away")).to_be_hidden()
+        expect(found.page.locator("#away")).to_contain_text("The server does not answer", timeout=60_000)
+        looks_right_but_away(found)
+        later.enter_context(serving(demo_database, tmp_path, "--port", port))
+        # It knows nobody any more.
+        expect(found.page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=60_000)
+
+
+def looks_right_but_away(found: Visit) -> None:
+    """The same as `looks_right`, but for what the browser says of the server that is not there."""
+    assert all("ERR_" in one for one in found.complaints)
+    found.complaints.clear()
+    looks_right(found)
 
 
 def pending(database: Database) -> int:

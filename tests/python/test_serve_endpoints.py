@@ -207,8 +207,15 @@ def test_a_failure_shows_no_internals(writing: tuple[httpx.Client, Database]) ->
     answer = client.post(EVENTS, json={"dryRun": False})
     assert answer.status_code == 500
     assert answer.json()["success"] is False
+    with psycopg.connect(database.conninfo, autocommit=True) as session:
+        session.execute(
+            "create or replace function public.is_admin(check_user_id uuid) returns boolean language plpgsql as "
+            "$$begin raise exception 'the relation user_roles is gone'; end$$"
+        )
+    unknown = client.post(EVENTS, json={"dryRun": False})
+    assert (unknown.status_code, unknown.json()["success"]) == (503, False)
     for word in ("events", "public", "psycopg", "socket", "Traceback", "column", "relation"):
-        assert word not in answer.text
+        assert word not in answer.text + unknown.text
 
 
 # ---------- whom they refuse
