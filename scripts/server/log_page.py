@@ -13,7 +13,6 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from scripts import masking
 from scripts.connection import Session
 from scripts.ledger import Ledger
 from scripts.site.runs import error_text
@@ -129,8 +128,6 @@ def read_log(session: Session, ledger: Ledger, query: LogQuery) -> LogPage:
         own = row["run_id"] is not None  # else another program wrote it, and may have put anything in
         found = details if isinstance(details, list) else [details] if details is not None else []
         row["more_errors"] = max(0, len(found) - SHOWN_ERRORS)
-        if row["run_id"] is None:  # another program's, which may have put anything into them
-            found = masking.masked(found)
         row["errors"] = [
             (str(one.get("id", "")) if own and isinstance(one, dict) else "", error_text(one, own=own))
             for one in found[:SHOWN_ERRORS]

@@ -82,9 +82,11 @@ class Pages:
         name = path.rpartition("/")[2]
 
         def pieces() -> Iterator[str]:
-            # The session ends with the download, or with the client's patience.
+            # The session ends with the download, or with the client's patience; before the generators that read from it
+            # (`yield from` would end them first), which else would ask it to close what is gone.
             with kept:
-                yield from download.pieces
+                for piece in download.pieces:
+                    yield piece
                 if table == "migration_log":
                     # All of it was taken: as good as `migrate log --output`, for the checklist. What cannot be recorded
                     # is no reason to break off a download.
