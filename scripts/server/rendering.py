@@ -85,7 +85,7 @@ class Pages:
             # The session ends with the download, or with the client's patience; before the generators that read from it
             # (`yield from` would end them first), which else would ask it to close what is gone.
             with kept:
-                for piece in download.pieces:
+                for piece in download.pieces:  # noqa: UP028
                     yield piece
                 if table == "migration_log":
                     # All of it was taken: as good as `migrate log --output`, for the checklist. What cannot be recorded

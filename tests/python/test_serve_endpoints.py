@@ -429,7 +429,7 @@ def test_the_description_is_what_the_server_does(served: Served, client: httpx.C
     assert set(described["paths"]) == {EVENTS, CAMPAIGNS, "/health"}
     done = subprocess.run(
         [
-            str(Path(sys.executable).parent / "schemathesis"), "run", f"{served.base}/openapi.json",
+            sys.executable, str(Path(sys.executable).parent / "schemathesis"), "run", f"{served.base}/openapi.json",
             "--header", f"Authorization: {client.headers['authorization']}",
             "--checks", "all", "--max-examples", "6", "--seed", "1", "--generation-database", "none",
             "--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all", "--no-color",
