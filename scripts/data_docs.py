@@ -116,7 +116,13 @@ def offline(page: str, title: str, up: str) -> str:
     # The page's own script listens instead: where the site is served, no script within a page may run.
     body = re.sub(r'\sonclick="(show|hide)[^"]*"', r' data-filter="\1"', body)
     body = re.sub(r"\s+\n", "\n", body)
-    return _page(title, body, up)
+    # A page has one heading and names for what the keyboard reaches.
+    body = re.sub(r'(<a data-toggle="collapse"[^>]*)>(?=\s*<span ?>\s*<i )', r'\1 aria-label="Notes">', body)
+    body = re.sub(r"<(/?)h[2-6]\b", r"<\1h2", body)
+    body = re.sub(
+        r'(<div id="section-[^>]*\btable-responsive\b[^>]*)>', r'\1 role="group" aria-label="Table" tabindex="0">', body
+    )
+    return _page(title, f'<main class="detail">\n<h1>{escape(title)}</h1>\n{body}\n</main>', up)
 
 
 def _as_warnings(page: str) -> str:
