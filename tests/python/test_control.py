@@ -38,7 +38,7 @@ ROWS = 3_000
 LEDGER = Ledger(MODEL_SCHEMA, "shop")
 SHOP = "{source_schema: shop}"
 # Slow enough for a person to say something meanwhile.
-SLOWER = World(value="case when pg_sleep(0.001) is not null then e.body end")
+SLOWER = World(value="case when pg_sleep(0.002) is not null then e.body end")
 
 
 def run_row(database: Database, columns: str = "run_id") -> tuple[Any, ...]:
