@@ -191,7 +191,8 @@ class Ledger:
     def rejoin(self, session: Session, run_id: UUID, holder: int) -> None:
         """A run has its target's lock again, on another connection: `holder` is the server process that holds it.
 
-        Raises UserError when somebody else has worked on the target since: what this run knows of it no longer holds.
+        Raises UserError when somebody else has worked on the target since, or the run is not there: what it knows no
+        longer holds.
         """
         with transaction(session):
             found = session.execute(
@@ -215,8 +216,8 @@ class Ledger:
             )
         if not found.rowcount:
             raise UserError(
-                "The connection was lost, and another run or rollback has worked on the same column since, so this run "
-                "stopped.",
+                "The connection was lost, and another run or rollback has worked on the same column since, or the "
+                "database is now one from before this run (a restored backup): it stopped.",
                 exit_code=1,
             )
 
