@@ -19,9 +19,9 @@ from scripts.settings import Database
 from scripts.site import events
 from scripts.site.events import EventFacts
 
-#: A request waits so long for a reading; one that took no longer is made anew for each request.
+#: A request waits so long for a reading.
 PATIENCE_SECONDS = 4.0
-#: A table of so many pages (of 8 kB) may be read without having been asked; with more, a button is shown.
+#: A table of so many pages (of 8 kB) is read anew for each request, unless that takes long; a larger one at a button.
 SMALL_PAGES = 4_000
 
 
@@ -39,8 +39,7 @@ class EventReports:
 
     def look(self) -> EventFacts:
         """What is known, after a moment's wait for what is being read; says why where nothing is."""
-        quick = self._found is not None and self._found.seconds < PATIENCE_SECONDS
-        if quick or (self._found is None and self._is_small()):
+        if (self._found is None or self._found.seconds < PATIENCE_SECONDS) and self._is_small():
             self.start()
         self._ended.wait(PATIENCE_SECONDS)
         with self._lock:
