@@ -127,17 +127,7 @@ def _two_workers(database: Database, sample: int) -> Outcome:
 
 def _row_by_row(database: Database, sample: int) -> Outcome:
     """The floor's statement for one row at a time, each with a commit of its own."""
-    written = 0
-    with connect(database, application_name="bench rows") as session:
-        began, last = time.perf_counter(), _NOWHERE
-        while written < sample:
-            keys = _keys(session, last)
-            if not keys:
-                break
-            for key in keys[: sample - written]:
-                written += _update(session, database, [key])
-            last = keys[-1]
-        return Outcome(written, time.perf_counter() - began)
+    return _by_keys(database, sample, 1)
 
 
 def _row_by_page(database: Database, sample: int) -> Outcome:
@@ -165,7 +155,7 @@ def _page(session: psycopg.Connection[Any], database: Database, last: UUID) -> l
     return rows
 
 
-def _keys(session: psycopg.Connection[Any], last: UUID, limit: int = CHUNK) -> list[UUID]:
+def _keys(session: psycopg.Connection[Any], last: UUID, limit: int) -> list[UUID]:
     """The next keys in order."""
     rows = session.execute("select id from public.events where id > %s order by id limit %s", [last, limit])
     return [row[0] for row in rows]
@@ -212,30 +202,29 @@ def _mapped(key: UUID, kind: str | None, data: str, name: str | None, created: s
 
 
 def _keyset(database: Database, sample: int) -> Outcome:
-    """Batches of 1,000 keys joined to the view by key, as backfill libraries do.
+    """Batches of 1,000 keys joined to the view by key, as backfill libraries do."""
+    return _by_keys(database, sample, CHUNK)
+
+
+def _by_keys(database: Database, sample: int, at_once: int) -> Outcome:
+    """The floor's statement for the next keys in order, as often as needed.
 
     The keys are named on both sides of the join: without that every batch reads the whole view.
     """
+    update = sql.SQL(
+        "update public.events as e set canonical_event = v.canonical_event from {} as v "
+        "where v.event_id = e.id and e.id = any(%s) and v.event_id = any(%s)"
+    ).format(_view(database))
     written = 0
-    with connect(database, application_name="bench keyset") as session:
+    with connect(database, application_name="bench keys") as session:
         began, last = time.perf_counter(), _NOWHERE
         while written < sample:
-            keys = _keys(session, last)
+            keys = _keys(session, last, at_once)
             if not keys:
                 break
-            written += _update(session, database, keys)
+            written += session.execute(update, [keys, keys]).rowcount
             last = keys[-1]
         return Outcome(written, time.perf_counter() - began)
-
-
-def _update(session: Session, database: Database, keys: list[UUID]) -> int:
-    return session.execute(
-        sql.SQL(
-            "update public.events as e set canonical_event = v.canonical_event from {} as v "
-            "where v.event_id = e.id and e.id = any(%s) and v.event_id = any(%s)"
-        ).format(_view(database)),
-        [keys, keys],
-    ).rowcount
 
 
 def _view(database: Database) -> sql.Identifier:
