@@ -237,8 +237,9 @@ class Walk(Protocol):
 class TableWalk:
     """Bounds from the table itself: exact, in physical order, at almost no cost.
 
-    With `most_bytes` a range ends before the stored values of the `payload` columns exceed it (but holds one row at
-    least); of a value that is stored out of line only the pointer is read.
+    They are looked up for as many batches as `ahead` says at once. With `most_bytes` a range ends before the stored
+    values of the `payload` columns exceed it (but holds one row at least), and is looked up alone; of a value that is
+    stored out of line only the pointer is read.
     """
 
     def __init__(
@@ -249,24 +250,41 @@ class TableWalk:
         skip: Sequence[str] = (),
         payload: Sequence[str] = (),
         most_bytes: int | None = None,
+        ahead: int = 1,
     ) -> None:
         self.session = session
         self._leaf = leaf
         self._key = target.key
         self._payload = payload
         self._most_bytes = most_bytes if payload else None
+        self._ahead = ahead
         self._pages = page_count(session, leaf)
         self._pending = pending_sql(target, "t")
         self._skipped = skipped_sql(sql.Identifier("t", target.key), skip)
+        self._found: deque[Span] = deque()
+        self._expected: tuple[str, int, str] | None = None  # the question that these answer
 
-    def query(self, after: str, upto: str, rows: int) -> sql.Composed:
-        """The query for one window: the location of its `rows`-th pending row, and how many it found."""
+    def query(self, after: str, upto: str, rows: int, found: int, most: int) -> sql.Composed:
+        """The query for one window: of each batch of `rows` pending rows the last one's location, and how many it has.
+
+        The first batch has `found` rows from the windows before; at most `most` rows are looked up.
+        """
         return sql.SQL(
             "select max(q.location)::text, count(*) from ("
-            "select t.ctid as location from {} as t "
-            "where t.ctid > {} and t.ctid <= {} and {} and {} limit {}"
-            ") as q"
-        ).format(self._leaf.relation, tid(after), tid(upto), self._pending, self._skipped, rows)
+            "select r.location, (row_number() over () - 1 + {found}) / {rows} as batch from ("
+            "select t.ctid as location from {leaf} as t "
+            "where t.ctid > {after} and t.ctid <= {upto} and {pending} and {skipped} limit {most}"
+            ") as r) as q group by q.batch order by q.batch"
+        ).format(
+            found=found,
+            rows=rows,
+            leaf=self._leaf.relation,
+            after=tid(after),
+            upto=tid(upto),
+            pending=self._pending,
+            skipped=self._skipped,
+            most=most,
+        )
 
     def weighed(self, after: str, upto: str, rows: int, most_bytes: int, *, first: bool) -> sql.Composed:
         """The same query, with a limit of bytes; it says besides how many bytes it found, and whether all rows fit."""
@@ -296,6 +314,15 @@ class TableWalk:
 
     def next(self, after: str, rows: int, upto: str = END) -> Span | None:
         """See Walk."""
+        if self._expected != (after, rows, upto) or not self._found:
+            self._found = deque(self._look(after, rows, upto))
+        span = self._found.popleft() if self._found else None
+        self._expected = (span.upto, rows, upto) if span else None
+        return span
+
+    def _look(self, after: str, rows: int, upto: str) -> list[Span]:
+        """The next ranges; those behind the first come from its last window, but for the end of one begun there."""
+        spans: list[Span] = []
         start, last, found, left = after, None, 0, self._most_bytes
         for low, high in windows(self._pages, TABLE_WINDOW_PAGES, after):
             if _beyond(low, upto):
@@ -303,16 +330,22 @@ class TableWalk:
             high = high if _beyond(upto, high) else upto
             fits = True
             if left is None:
-                location, count = scan(self.session, self.query(low, high, rows - found))[0]
+                most = rows * (1 if spans else self._ahead) - found
+                bounds = scan(self.session, self.query(low, high, rows, found, most))
             else:
                 query = self.weighed(low, high, rows - found, left, first=not found)
                 location, count, size, fits = scan(self.session, query)[0]
-                left -= size
-            if count:
+                bounds, left = [(location, count)] if count else [], left - size
+            for location, count in bounds:
                 last, found = location, found + count
-            if found == rows or not fits:
+                if found == rows or not fits:
+                    spans.append(Span(self._leaf, start, location, found))
+                    start, last, found = location, None, 0
+            if (spans and not found) or not fits:
                 break
-        return Span(self._leaf, start, last, found) if last is not None else None
+        if last is not None:
+            spans.append(Span(self._leaf, start, last, found))
+        return spans
 
     def keys(self, span: Span) -> list[str]:
         """See Walk."""
@@ -385,13 +418,14 @@ def walk(
     skip: Sequence[str] = (),
     payload: Sequence[str] = (),
     most_bytes: int | None = None,
+    ahead: int = 1,
 ) -> Walk:
     """The walk over a leaf that suits the target; rows whose keys (as text) are in `skip` are passed over.
 
-    A limit of bytes holds where the bounds come from the table itself.
+    A limit of bytes holds where the bounds come from the table itself; so does `ahead`, see TableWalk.
     """
     if target.complete:
-        return TableWalk(session, target, leaf, skip, payload, most_bytes)
+        return TableWalk(session, target, leaf, skip, payload, most_bytes, ahead)
     return ModelWalk(session, target, leaf, skip)
 
 

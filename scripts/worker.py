@@ -31,6 +31,8 @@ from scripts.pace import Pace
 from scripts.patience import PatientSession
 from scripts.settings import Database
 
+#: Bounds of so many batches are looked up at once: less than a second's work, and an eighth of the round trips.
+LOOK_AHEAD = 8
 #: So many rows failing one after the other, with none written between, is no matter of single rows.
 FAILURES_IN_A_ROW = 1_000
 #: So many rows that stay pending although nobody else can write them: a trigger keeps them so.
@@ -275,7 +277,7 @@ class Worker:
             target = target.swept() if again else batches.comparing(target, self._shared.horizon)
         walk = self.patient.do(
             lambda session: batches.walk(
-                session, target, part.leaf, self._skip, self._payload(), self._options.pace.most_bytes
+                session, target, part.leaf, self._skip, self._payload(), self._options.pace.most_bytes, LOOK_AHEAD
             )
         )
         after = part.after

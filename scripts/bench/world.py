@@ -29,8 +29,9 @@ TODAY = date(2025, 6, 30)
 
 #: What the embedded server gets: a quarter of the machine's memory, but no more than this, in bytes.
 MOST_BUFFERS = 4 << 30
-#: A run over millions of rows would otherwise be one checkpoint after the other, each with the pages of all indexes.
-MAX_WAL_SIZE = "8GB"
+#: And a quarter of the free disk for the WAL, but no more than this: a run over millions of rows would otherwise be
+#: one checkpoint after the other, each with all pages of the indexes once more.
+MOST_WAL = 16 << 30
 
 _ORIGINAL = "canonical_migration_bench_original"
 _COPY = "canonical_migration_bench"
@@ -52,10 +53,14 @@ class Contents:
 def embedded_server() -> Database:
     """The embedded server, started with the memory and WAL that one gives a server of this size."""
     server = settings.from_url(embedded.url(), origin="DATABASE_URL")
-    buffers = min(psutil.virtual_memory().total // 4, MOST_BUFFERS)
+    sizes = {
+        "shared_buffers": min(psutil.virtual_memory().total // 4, MOST_BUFFERS),
+        "max_wal_size": min(psutil.disk_usage(str(embedded.status().home)).free // 4, MOST_WAL),
+    }
     with connect(server, application_name="bench") as session:
-        for name, value in (("shared_buffers", f"{buffers >> 20}MB"), ("max_wal_size", MAX_WAL_SIZE)):
-            session.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        for name, size in sizes.items():
+            value = sql.Literal(f"{size >> 20}MB")
+            session.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(name), value))
     embedded.stop()
     embedded.start()
     return server

@@ -30,6 +30,16 @@ DEMO_EVENTS = 400
 STATE_PREFIX = "migrate-test-"
 
 
+#: The files that take longest, first: whole files are given to the processes, and a long one must not come last.
+LONGEST = ("test_serve_browser.py", "test_site.py", "test_serve_admin.py", "test_automatic.py", "test_writeback.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what could not be tested on this machine: a skip is easily overlooked."""
     lacking = []

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ import pytest
 from conftest import DEMO_EVENTS, Cli, create_database, drop_database, on
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from serving import EVENTS, bearer, serving
 from typer.testing import CliRunner, Result
 
 from scripts import demo, project
@@ -147,6 +149,22 @@ def test_it_takes_over_what_the_owner_has_built(product: Product, cli: Cli) -> N
     product.make("--policies")
     assert not product.ask("select has_table_privilege(%s, 'public.events', 'delete')", product.role)
     assert not product.ask("select has_table_privilege(%s, 'public.profiles', 'select')", product.role)
+
+
+def test_the_review_site_and_the_server_need_no_more(product: Product, tmp_path: Path) -> None:
+    product.make("--policies")
+    site = tmp_path / "site"
+    product.run("site", "--output", str(site))
+    with serving(product.as_runner, tmp_path) as served, served.client(headers=bearer(served.token or "")) as client:
+        written = client.post(EVENTS, json={"dryRun": False, "batchSize": 5}).json()
+        assert (written["migrated"], written["errors"]) == (5, [])
+        client.get(f"/login?token={served.token}").raise_for_status()
+        for page in sorted(site.glob("*.html")):
+            shown = client.get(f"/{page.name}")
+            assert shown.status_code == 200, page.name
+            # Each section is read on its own, and one that cannot be says why.
+            assert "permission denied" not in page.read_text() + shown.text, page.name
+    assert product.ask("select count(*) from public.migration_log where kind = 'apply'") == 1
 
 
 def test_the_triggers_work_with_the_role_s_rights_and_no_others(product: Product) -> None:

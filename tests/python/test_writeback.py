@@ -172,7 +172,7 @@ def test_plans_read_the_range_and_nothing_else(database: Database, rows: int, do
         leaf = plan.leaves[0]
         walk = batches.TableWalk(session, PLAIN.target, leaf)
         bounds = batches.scan(
-            session, sql.SQL("explain (format json) {}").format(walk.query(START, END, 1000))
+            session, sql.SQL("explain (format json) {}").format(walk.query(START, END, 1000, 0, 8000))
         )[0][0][0]["Plan"]  # fmt: skip
         scans = [node for node in _nodes(bounds) if "Relation Name" in node]
         assert [(node["Node Type"], node["Relation Name"]) for node in scans] == [("Tid Range Scan", PLAIN.table)]
