@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +140,34 @@ def test_a_model_without_a_value_for_a_row_does_not_keep_the_run_going(database:
     assert result.pending_left == 40
     assert result.tally.succeeded <= 200
     assert result.tally.passes <= 3
+
+
+@pytest.mark.parametrize("window", [1, 3, 1_000], ids=lambda pages: f"windows of {pages} pages")
+def test_bounds_looked_up_ahead_are_those_found_one_by_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    monkeypatch.setattr(batches, "TABLE_WINDOW_PAGES", window)
+    create(database, PLAIN.spread, 500)
+    apply(database, PLAIN, limit=130)
+    with opened(database, PLAIN) as writing:
+        leaf = writing.preflight.plan.leaves[0]
+
+        def spans(sizes: Sequence[int], ahead: int) -> list[batches.Span]:
+            walk = batches.walk(writing.session, PLAIN.target, leaf, ahead=ahead)
+            found, after = [], START
+            for rows in sizes:
+                if (span := walk.next(after, rows)) is None:
+                    break
+                found.append(span)
+                after = span.upto
+            return found
+
+        for sizes in ([7] * 100, [40] * 20, [7, 7, 90, 7, 3] * 20):
+            expected = spans(sizes, 1)
+            assert sum(span.rows for span in expected) == 370
+            # All full, whatever lies between windows, but for the last one.
+            assert [span.rows for span in expected[:-1]] == sizes[: len(expected) - 1]
+            assert spans(sizes, 8) == expected
 
 
 def test_rows_that_the_model_leaves_to_a_person_stay(database: Database) -> None:
