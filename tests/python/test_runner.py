@@ -155,15 +155,16 @@ def test_the_review_site_and_the_server_need_no_more(product: Product, tmp_path:
     product.make("--policies")
     site = tmp_path / "site"
     product.run("site", "--output", str(site))
-    with serving(product.as_runner, tmp_path) as served, served.client(headers=bearer(served.token or "")) as client:
-        written = client.post(EVENTS, json={"dryRun": False, "batchSize": 5}).json()
-        assert (written["migrated"], written["errors"]) == (5, [])
-        client.get(f"/login?token={served.token}").raise_for_status()
+    with serving(product.as_runner, tmp_path) as served, served.client() as client:
+        assert client.get(f"/login?token={served.token}").status_code == 303
         for page in sorted(site.glob("*.html")):
             shown = client.get(f"/{page.name}")
             assert shown.status_code == 200, page.name
             # Each section is read on its own, and one that cannot be says why.
             assert "permission denied" not in page.read_text() + shown.text, page.name
+    with serving(product.as_runner, tmp_path) as served, served.client(headers=bearer(served.token or "")) as client:
+        written = client.post(EVENTS, json={"dryRun": False, "batchSize": 5}).json()
+        assert (written["migrated"], written["errors"]) == (5, [])
     assert product.ask("select count(*) from public.migration_log where kind = 'apply'") == 1
 
 
