@@ -437,7 +437,13 @@ def _run_build(database: Database, select: Iterable[str]) -> None:
     arguments = ["build", "--select", *select]
     for kind in _BUILT:
         arguments += ["--resource-type", kind]
-    run_dbt(database, arguments, show=False)
+    try:
+        run_dbt(database, arguments, show=False)
+    except UserError as error:
+        # Replacing a view drops what depends on it: now and then two threads of dbt wait for each other.
+        if "deadlock detected" not in error.message:
+            raise
+        run_dbt(database, arguments, show=False)
 
 
 def _failure(database: Database, place: _Place, done: subprocess.CompletedProcess[str], what: str) -> str:
