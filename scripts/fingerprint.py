@@ -20,8 +20,9 @@ from scripts.connection import Session
 class Column:
     """A column that takes part in the fingerprint.
 
-    `form` says how its value enters the hash: "plain", "collate" (text: bytes, whatever the collation),
-    or "text" (cast: types without a hash function, or whose hash calls different values equal).
+    `form` says how its value enters the hash: "plain", "jsonb" (by its own hash, so that a large value need not be
+    copied into a record), "collate" (text: bytes, whatever the collation), or "text" (cast: types without a hash
+    function, or whose hash calls different values equal). Runs before 2026-11-23 stored jsonb as "plain".
     """
 
     name: str
@@ -78,6 +79,7 @@ select
     c.attname::text,
     c.shown,
     case
+        when c.atttypid = 'jsonb'::regtype then 'jsonb'
         when b.oid = any('{text,varchar,bpchar,name}'::regtype[]::oid[]) then 'collate'
         when
             b.typtype = 'b'
@@ -115,7 +117,12 @@ def fingerprint_sql(columns: Sequence[Column], alias: str) -> sql.Composed:
     """
     if not columns:
         return sql.Composed([sql.SQL("0::bigint")])
-    forms = {"plain": "{}", "collate": '{} collate "C"', "text": '{}::text collate "C"'}
+    forms = {
+        "plain": "{}",
+        "jsonb": "pg_catalog.jsonb_hash_extended({}, 0)",
+        "collate": '{} collate "C"',
+        "text": '{}::text collate "C"',
+    }
     values = [sql.SQL(forms[column.form]).format(sql.Identifier(alias, column.name)) for column in columns]
     return sql.SQL("pg_catalog.hash_record_extended(row({}), 0)").format(sql.SQL(", ").join(values))
 

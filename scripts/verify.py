@@ -307,7 +307,7 @@ def _altered(session: Session, target: dict[str, Any], columns: list[Column]) ->
         for column in fingerprint_columns(session, target["schema"], target["table"], target["column"])
     }
     gone = [column.name for column in columns if column.name not in now]
-    other = [column.name for column in columns if column.name in now and now[column.name] != column]
+    other = [column.name for column in columns if column.name in now and now[column.name].type != column.type]
     parts = []
     if gone:
         parts.append(f"no longer there: {', '.join(gone)}")

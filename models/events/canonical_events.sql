@@ -13,7 +13,7 @@
     'group_by': 'provider',
     'pending_sql': is_empty_json('{column}') | replace("'{}'", "'{{}}'"),
     'complete': true,
-    'batch_size': 2000,
+    'batch_size': 1000,
     'refresh': {
         'model': 'canonical_refresh',
         'pending_flag': 'is_refreshable',

@@ -53,7 +53,7 @@ def bench(
 ) -> None:
     """Measure the write-back in databases of its own, which are dropped at the end.
 
-    Contenders: floor, floor_default, apply (and the rollback of its run), workers, keyset, row_by_row, row_by_page,
+    Contenders: floor, tuned_floor, apply (and the rollback of its run), workers, keyset, row_by_row, row_by_page,
     python; and inserts, the application's own writes with and without `migrate automatic`, which has no floor.
     """
     sizes = _sizes(rows)

@@ -12,7 +12,7 @@ from scripts.files import whole_file
 
 #: Told apart by colour (Okabe and Ito, for colour-blind people too), by mark and by the words beside the line.
 _STYLES = {
-    "floor": ("#000000", "o"), "floor_default": ("#999999", "o"), "apply": ("#0072B2", "s"),
+    "floor": ("#000000", "o"), "tuned_floor": ("#999999", "o"), "apply": ("#0072B2", "s"),
     "rollback": ("#CC79A7", "P"), "workers": ("#009E73", "D"), "keyset": ("#E69F00", "^"),
     "row_by_row": ("#D55E00", "v"), "row_by_page": ("#56B4E9", "X"), "python": ("#F0E442", "*"),
 }  # fmt: skip

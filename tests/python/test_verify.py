@@ -2,11 +2,13 @@
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import psycopg
 import pytest
 import small_target
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from small_target import SmallTarget
 from typer.testing import CliRunner
 
@@ -14,6 +16,7 @@ from scripts import fingerprint, undo
 from scripts.cli import app
 from scripts.connection import Session, connect
 from scripts.errors import UserError
+from scripts.fingerprint import Column
 from scripts.interrupts import StopRequest
 from scripts.settings import Database
 from scripts.verify import Proof, verify
@@ -135,6 +138,34 @@ def test_added_dropped_and_retyped_columns(database: Database) -> None:
     assert any("another type: views" in note for note in proof.notes)
     things.session.execute("alter table public.things drop views")
     assert any("no longer there: views" in note for note in proof_of(things, run_id).notes)
+
+
+def test_a_run_that_stored_jsonb_in_the_earlier_form_is_still_proven(database: Database) -> None:
+    things = small_target.make(database, 10)
+    run_id = things.run()
+    run = things.ledger.find_run(things.session, str(run_id))
+    columns = [replace(Column.from_json(one), form="plain") for one in run.settings["fingerprint"]]
+    assert any(column.type == "jsonb" for column in columns)
+    things.session.execute(
+        sql.SQL(
+            """
+            update canonical_migration.migration_undo as u
+            set fingerprints = (
+                select array_agg({} order by k.place)
+                from unnest(u.row_ids) with ordinality as k (id, place)
+                inner join public.things as t on t.id = k.id
+            )
+            """
+        ).format(fingerprint.fingerprint_sql(columns, "t"))
+    )
+    assert proof_of(things, run_id).rows.same == 0
+    things.session.execute(
+        "update canonical_migration.migration_runs set settings = settings || jsonb_build_object('fingerprint', %s)",
+        [Jsonb([column.as_json() for column in columns])],
+    )
+    proof = proof_of(things, run_id)
+    assert proof.holds
+    assert proof.rows.same == 10
 
 
 def test_partitions_and_other_keys(make_database: object) -> None:
