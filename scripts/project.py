@@ -214,7 +214,7 @@ def bring_up_to_date(database: Database, command: str, also: Sequence[str] = ())
                     f"writing to {database.label} now. Wait until it is done, or use --no-build to go on with the "
                     "models that are there."
                 )
-            # Replacing a view drops what depends on it: build that again too, as far as it was there.
+            # Replacing a view may drop what depends on it: build that again too, as far as it was there.
             affected = existing & _descendants(parsed, nodes)
             chosen = nodes.union(*(_ancestors(parsed, node) for node in affected), affected)
             _refuse_hidden_rows(session, parsed, database)
@@ -275,7 +275,7 @@ def build(database: Database, select: Sequence[str] = (), *, exclude: Sequence[s
         code = run_dbt(database, arguments, show=show)
         if code == 0:
             _record(database, parsed, _succeeded(database))
-        # Replacing a view drops what depends on it, whether it was selected or not.
+        # Replacing a view may drop what depends on it (where its columns change), whether it was selected or not.
         with connect(database, application_name="migrate build") as session:
             lost = before - _existing(parsed, session)
         if lost and (select or exclude):
@@ -437,13 +437,7 @@ def _run_build(database: Database, select: Iterable[str]) -> None:
     arguments = ["build", "--select", *select]
     for kind in _BUILT:
         arguments += ["--resource-type", kind]
-    try:
-        run_dbt(database, arguments, show=False)
-    except UserError as error:
-        # Replacing a view drops what depends on it: now and then two threads of dbt wait for each other.
-        if "deadlock detected" not in error.message:
-            raise
-        run_dbt(database, arguments, show=False)
+    run_dbt(database, arguments, show=False)
 
 
 def _failure(database: Database, place: _Place, done: subprocess.CompletedProcess[str], what: str) -> str:

@@ -1,19 +1,27 @@
 {#-
     Purpose: create every model's view with `security_invoker`, so that row level security is checked
              against whoever reads the view and not against its owner (works on PostgreSQL 15 and later).
-    Input:   the relation to create and its compiled SQL, as dbt's own macro takes them.
-    Output:  the `create view` statement; overrides dbt's macro of the same name by dispatch.
+    Input:   `create view` or `create or replace view`, the relation and its compiled SQL.
+    Output:  the statement.
 -#}
-{% macro postgres__create_view_as(relation, sql) -%}
+{% macro view_as_invoker(verb, relation, sql) -%}
     {%- set sql_header = config.get('sql_header', none) -%}
     {{ sql_header if sql_header is not none }}
-    create view {{ relation }}
+    {{ verb }} {{ relation }}
     {% if config.get('contract').enforced -%}
         {{ get_assert_columns_equivalent(sql) }}
     {%- endif %}
     with (security_invoker = true) as (
         {{ sql }}
     );
+{%- endmacro %}
+
+{% macro postgres__create_view_as(relation, sql) -%}
+    {{ view_as_invoker('create view', relation, sql) }}
+{%- endmacro %}
+
+{% macro postgres__get_replace_view_sql(relation, sql) -%}
+    {{ view_as_invoker('create or replace view', relation, sql) }}
 {%- endmacro %}
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTATION = ROOT / "macros" / "_macros.yml"
 _MACRO = re.compile(
-    r"(?:\{#-?(?P<header>(?:(?!#\}).)*?)-?#\}\s*)?\{%-? *macro (?P<name>\w+)\((?P<arguments>.*?)\) *-?%\}", re.S
+    r"(?:\{#-?(?P<header>(?:(?!#\}).)*?)-?#\}\s*)?\{%-? *(?:macro (?P<name>\w+)\((?P<arguments>.*?)\)"
+    r"|materialization (?P<kind>\w+), adapter='(?P<adapter>\w+)') *-?%\}",
+    re.S,
 )
 _WORD = re.compile(r"^    (\w+): +", re.M)
 
@@ -51,7 +53,8 @@ def macros() -> Iterator[Macro]:
     """Every macro of the project, in the order of files."""
     for path in sorted((ROOT / "macros").rglob("*.sql")):
         for found in _MACRO.finditer(path.read_text(encoding="utf-8")):
-            yield Macro(str(path.relative_to(ROOT)), found["name"], found["header"] or "", _names(found["arguments"]))
+            name = found["name"] or f"materialization_{found['kind']}_{found['adapter']}"  # as dbt calls it
+            yield Macro(str(path.relative_to(ROOT)), name, found["header"] or "", _names(found["arguments"] or ""))
 
 
 def _names(arguments: str) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +172,108 @@ def test_models_are_built_once_and_again_when_something_changed(shop: Database, 
         session.execute("drop view canonical_migration.stg_orders cascade")
     project.bring_up_to_date(shop, "orders")
     assert set(views(shop)) >= {"stg_orders", "canonical_orders"}
+
+
+@pytest.fixture
+def in_place(small: Path) -> Iterator[Path]:
+    """The small project with the real one's way to build a view."""
+    folder = small / "macros"
+    folder.mkdir()
+    for name in ("create_view_as.sql", "materialize_view.sql"):
+        shutil.copy(Path(__file__).parents[2] / "macros" / "project" / name, folder)
+    yield small
+    shutil.rmtree(folder)
+
+
+def columns(database: Database, view: str) -> list[str]:
+    """The names of a view's columns, in order."""
+    with psycopg.connect(database.conninfo) as session:
+        cursor = session.execute(f"select * from {database.schema}.{view} limit 0")
+        return [column.name for column in cursor.description or []]
+
+
+def test_views_are_replaced_in_place(in_place: Path, shop: Database) -> None:
+    assert project.build(shop, show=False) == 0
+    first = views(shop)
+    with psycopg.connect(shop.conninfo) as reader:
+        # A build that has nothing to change does not even wait for who reads.
+        reader.execute(f"select * from {shop.schema}.report, {shop.schema}.canonical_orders")
+        assert project.build(replace(shop, lock_timeout="1s"), show=False) == 0
+    assert views(shop) == first
+
+    stg_orders = in_place / "models" / "stg_orders.sql"
+    text = stg_orders.read_text()
+    stg_orders.write_text(text.replace(" from ", ", 1 as added from ", 1))
+    with psycopg.connect(shop.conninfo, autocommit=True) as session:
+        session.execute(f"grant select on {shop.schema}.report to public")
+    assert project.build(shop, ["stg_orders"], show=False) == 0
+    assert columns(shop, "stg_orders")[-1] == "added"
+    assert columns(shop, "canonical_orders")[-1] == "row_table", "what depends on it is there still, as it was"
+    assert views(shop) == first
+    with psycopg.connect(shop.conninfo) as session:
+        granted = session.execute(
+            "select count(*) from pg_class, aclexplode(relacl) as a where relname = 'report' and a.grantee = 0"
+        ).fetchone()
+    assert granted == (1,)
+
+
+def test_views_with_other_columns_are_made_anew(in_place: Path, shop: Database) -> None:
+    assert project.build(shop, show=False) == 0
+    first = views(shop)
+    with psycopg.connect(shop.conninfo, autocommit=True) as session:
+        session.execute(f"drop view {shop.schema}.report; create table {shop.schema}.report as select 1::bigint as n")
+    (in_place / "models" / "canonical_orders.sql").write_text("select id from {{ ref('stg_orders') }}")
+    assert project.build(shop, show=False) == 0
+    assert columns(shop, "canonical_orders") == ["id"]
+    assert {name for name, number in views(shop).items() if first[name] != number} == {"canonical_orders", "report"}
+    stg_orders = in_place / "models" / "stg_orders.sql"
+    stg_orders.write_text(stg_orders.read_text().replace("true as is_pending, ", ""))
+    # What depended on it was dropped with it, and is there again although only the one was asked for.
+    assert project.build(shop, ["stg_orders"], show=False) == 0
+    assert "is_pending" not in columns(shop, "stg_orders")
+    assert columns(shop, "canonical_orders") == ["id"]
+    assert views(shop).keys() == first.keys(), "nothing half made is left"
+
+
+def test_threads_that_drop_views_do_not_wait_for_each_other_for_ever(in_place: Path, shop: Database) -> None:
+    cross = "select a.value from {{{{ ref('{}') }}}} as a cross join {{{{ ref('{}') }}}} as b"
+    models = {
+        "part_1": "select 1 as value",
+        "part_2": "select 2 as value",
+        "one": "select value from {{ ref('part_1') }}",
+        "two": "select value from {{ ref('part_2') }}",
+        "first": cross.format("part_1", "two"),
+        "second": cross.format("part_2", "one"),
+    }
+    paths_of = [in_place / "models" / f"{name}.sql" for name in models]
+    for path in paths_of:
+        path.write_text(models[path.stem])
+    # To drop part_1 the server locks `first` and then `one`, and wants `second`, which reads `one`; to drop part_2
+    # it locks `second` and `two`, and wants `first`. Whoever locks `one` and `two` brings both to that point.
+    with psycopg.connect(shop.conninfo, autocommit=True) as session:
+        for name, text in models.items():
+            session.execute(
+                f"create view {shop.schema}.{name} as "
+                + text.replace("value", "older").replace("{{ ref('", f"{shop.schema}.").replace("') }}", "")
+            )
+    try:
+        with psycopg.connect(shop.conninfo) as holder, ThreadPoolExecutor() as pool:
+            for name in ("one", "two"):
+                holder.execute(f"comment on view {shop.schema}.{name} is 'locks it, and not what it reads'")
+            built = pool.submit(project.run_dbt, replace(shop, threads=2), ["run", "--select", *models], show=False)
+            with psycopg.connect(shop.conninfo, autocommit=True) as session:
+                waiting = (
+                    "select count(*) from pg_stat_activity "
+                    "where datname = current_database() and wait_event_type = 'Lock'"
+                )
+                while not built.done() and session.execute(waiting).fetchone() != (2,):
+                    time.sleep(0.02)
+            holder.rollback()
+            assert built.result() == 0
+        assert columns(shop, "second") == ["value"]
+    finally:
+        for path in paths_of:
+            path.unlink()
 
 
 def test_nothing_is_built_while_a_run_is_active(shop: Database, small: Path) -> None:
