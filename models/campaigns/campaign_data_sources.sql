@@ -15,7 +15,11 @@
             'table_oid': 'row_table',
             'group_by': 'provider',
             'pending_sql': "({column} is null or {column} in ('[]', 'null') or ({column} #> '{{0,legacy}}' = 'true'"
-                ~ " and coalesce({column} #>> '{{0,integration_id}}', '') = '' and {column} #> '{{1}}' is null))",
+                ~ " and coalesce({column} #>> '{{0,integration_id}}', '') = '' and {column} #> '{{1}}' is null"
+                ~ " and jsonb_typeof({column} #> '{{0,provider}}') = 'string'"
+                ~ " and btrim({column} #>> '{{0,provider}}', " ~ white_space() ~ ") <> ''"
+                ~ " and coalesce({column} #> '{{0,filters}}', '{{}}') in ('{{}}', 'null')"
+                ~ " and coalesce({column} #> '{{0,adapter_config}}', '{{}}') in ('{{}}', 'null')))",
             'complete': false,
             'listing': 'ambiguous_campaigns',
             'batch_size': 100,
