@@ -29,7 +29,6 @@ from scripts.settings import Database
 DEMO_EVENTS = 400
 STATE_PREFIX = "migrate-test-"
 
-
 #: The files that take longest, first: whole files are given to the processes, and a long one must not come last.
 LONGEST = ("test_serve_browser.py", "test_site.py", "test_serve_admin.py", "test_automatic.py", "test_writeback.py")
 
