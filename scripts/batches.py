@@ -271,20 +271,9 @@ class TableWalk:
         """
         return sql.SQL(
             "select max(q.location)::text, count(*) from ("
-            "select r.location, (row_number() over () - 1 + {found}) / {rows} as batch from ("
-            "select t.ctid as location from {leaf} as t "
-            "where t.ctid > {after} and t.ctid <= {upto} and {pending} and {skipped} limit {most}"
-            ") as r) as q group by q.batch order by q.batch"
-        ).format(
-            found=found,
-            rows=rows,
-            leaf=self._leaf.relation,
-            after=tid(after),
-            upto=tid(upto),
-            pending=self._pending,
-            skipped=self._skipped,
-            most=most,
-        )
+            "select r.location, (row_number() over () - 1 + {found}) / {rows} as batch from ({pending}) as r"
+            ") as q group by q.batch order by q.batch"
+        ).format(found=found, rows=rows, pending=self._pending_rows(sql.SQL("t.ctid as location"), after, upto, most))
 
     def weighed(self, after: str, upto: str, rows: int, most_bytes: int, *, first: bool) -> sql.Composed:
         """The same query, with a limit of bytes; it says besides how many bytes it found, and whether all rows fit."""
@@ -297,19 +286,19 @@ class TableWalk:
             "coalesce(max(q.bytes) filter (where q.fits), 0)::bigint, coalesce(bool_and(q.fits), true) from ("
             "select s.location, s.bytes, s.bytes <= {most} or {first} and s.place = 1 as fits from ("
             "select r.location, sum(r.size) over (rows unbounded preceding) as bytes, row_number() over () as place "
-            "from (select t.ctid as location, {size} as size from {leaf} as t "
-            "where t.ctid > {after} and t.ctid <= {upto} and {pending} and {skipped} limit {rows}) as r"
-            ") as s) as q"
+            "from ({pending}) as r) as s) as q"
         ).format(
             most=most_bytes,
             first=first,
-            size=sql.SQL(" + ").join(sizes),
-            leaf=self._leaf.relation,
-            after=tid(after),
-            upto=tid(upto),
-            pending=self._pending,
-            skipped=self._skipped,
-            rows=rows,
+            pending=self._pending_rows(
+                sql.SQL("t.ctid as location, {} as size").format(sql.SQL(" + ").join(sizes)), after, upto, rows
+            ),
+        )
+
+    def _pending_rows(self, columns: sql.Composable, after: str, upto: str, most: int) -> sql.Composed:
+        """A select over the pending rows of a range that are not to be passed over, `most` of them, in their order."""
+        return sql.SQL("select {} from {} as t where t.ctid > {} and t.ctid <= {} and {} and {} limit {}").format(
+            columns, self._leaf.relation, tid(after), tid(upto), self._pending, self._skipped, most
         )
 
     def next(self, after: str, rows: int, upto: str = END) -> Span | None:
@@ -349,12 +338,8 @@ class TableWalk:
 
     def keys(self, span: Span) -> list[str]:
         """See Walk."""
-        query = sql.SQL(
-            "select t.{}::text from {} as t where t.ctid > {} and t.ctid <= {} and {} and {} limit {}"
-        ).format(
-            sql.Identifier(self._key), self._leaf.relation, tid(span.after), tid(span.upto), self._pending,
-            self._skipped, span.rows,
-        )  # fmt: skip
+        key = sql.SQL("{}::text").format(sql.Identifier("t", self._key))
+        query = self._pending_rows(key, span.after, span.upto, span.rows)
         return [row[0] for row in scan(self.session, query)]
 
 
