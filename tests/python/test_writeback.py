@@ -185,6 +185,19 @@ def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for inner in plan.get("Plans", []) for node in _nodes(inner))]
 
 
+def test_rows_that_failed_count_for_no_bounds(database: Database) -> None:
+    create(database, PLAIN.spread, 30)
+    with opened(database, PLAIN) as writing:
+        leaf = writing.preflight.plan.leaves[0]
+        every = batches.walk(writing.session, PLAIN.target, leaf)
+        keys = every.keys(batches.Span(leaf, START, END, 30))
+        walk = batches.walk(writing.session, PLAIN.target, leaf, keys[:10])
+        span = walk.next(START, 30)
+        assert span is not None
+        assert span.rows == 20
+        assert sorted(walk.keys(span)) == sorted(keys[10:])
+
+
 @pytest.mark.parametrize("rows", [40, 20_000])
 @pytest.mark.parametrize("done", [False, True], ids=["all pending", "nearly done"])
 def test_plans_read_the_range_and_nothing_else(database: Database, rows: int, done: bool) -> None:
