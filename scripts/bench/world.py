@@ -28,10 +28,10 @@ SEED = 1
 TODAY = date(2025, 6, 30)
 
 #: What the embedded server gets: a quarter of the machine's memory, but no more than this, in bytes.
-MOST_BUFFERS = 4 << 30
-#: And a quarter of the free disk for the WAL, but no more than this: a run over millions of rows would otherwise be
-#: one checkpoint after the other, each with all pages of the indexes once more.
-MOST_WAL = 16 << 30
+MOST_BUFFERS = 8 << 30
+#: And half of the free disk for the WAL, but no more than this: five million rows write 16 GB of it, and the server
+#: makes a checkpoint when little more than half of its limit is written, with all pages of the indexes once more.
+MOST_WAL = 32 << 30
 
 _ORIGINAL = "canonical_migration_bench_original"
 _COPY = "canonical_migration_bench"
@@ -55,7 +55,7 @@ def embedded_server() -> Database:
     server = settings.from_url(embedded.url(), origin="DATABASE_URL")
     sizes = {
         "shared_buffers": min(psutil.virtual_memory().total // 4, MOST_BUFFERS),
-        "max_wal_size": min(psutil.disk_usage(str(embedded.status().home)).free // 4, MOST_WAL),
+        "max_wal_size": min(psutil.disk_usage(str(embedded.status().home)).free // 2, MOST_WAL),
     }
     with connect(server, application_name="bench") as session:
         for name, size in sizes.items():
