@@ -6,7 +6,7 @@ How these tables look and how they are made is in ledger_schema.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -121,6 +121,11 @@ class Ledger:
     def undo_table(self) -> sql.Identifier:
         """`migration_undo`, in the tool's schema."""
         return sql.Identifier(self.schema, "migration_undo")
+
+    @property
+    def builds_table(self) -> sql.Identifier:
+        """`model_builds`, in the tool's schema; made by the first build, when there may be no ledger yet."""
+        return sql.Identifier(self.schema, "model_builds")
 
     # ---------- create and upgrade
 
@@ -536,27 +541,34 @@ class Ledger:
 
     def builds(self, session: Session) -> list[dict[str, Any]]:
         """What was built last for each command: command, checksum, built_at."""
-        if not self.exists(session):
+        if not self._knows_builds(session):
             return []
         with session.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(
-                sql.SQL("select command, checksum, built_at from {} order by command").format(
-                    sql.Identifier(self.schema, "model_builds")
-                )
+                sql.SQL("select command, checksum, built_at from {} order by command").format(self.builds_table)
             ).fetchall()
 
-    def record_build(self, session: Session, command: str, checksum: str) -> None:
-        """Remember the checksum of the models that were built for this command."""
-        session.execute(
-            sql.SQL(
-                """
-                insert into {} (command, checksum, built_at) values (%s, %s, clock_timestamp())
-                on conflict (command) do update set checksum = excluded.checksum, built_at = excluded.built_at
-                """
-            ).format(sql.Identifier(self.schema, "model_builds")),
-            [command, checksum],
-        )
+    def record_builds(self, session: Session, checksums: Mapping[str, str]) -> None:
+        """Remember the checksum of the models that were built, by command; makes the table if need be."""
+        ledger_schema.ensure_builds(session, self.schema, self.source_schema)
+        with session.cursor() as cursor:
+            cursor.executemany(
+                sql.SQL(
+                    """
+                    insert into {} (command, checksum, built_at) values (%s, %s, clock_timestamp())
+                    on conflict (command) do update set checksum = excluded.checksum, built_at = excluded.built_at
+                    """
+                ).format(self.builds_table),
+                list(checksums.items()),
+            )
 
     def forget_builds(self, session: Session) -> None:
         """The models are gone: the next command builds them again."""
-        session.execute(sql.SQL("delete from {}").format(sql.Identifier(self.schema, "model_builds")))
+        if self._knows_builds(session):
+            session.execute(sql.SQL("delete from {}").format(self.builds_table))
+
+    def _knows_builds(self, session: Session) -> bool:
+        row = session.execute(
+            "select pg_catalog.to_regclass(%s) is not null", [self.builds_table.as_string(session)]
+        ).fetchone()
+        return bool(row and row[0])

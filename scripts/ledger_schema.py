@@ -164,10 +164,20 @@ def ensure(session: Session, schema: str, source_schema: str) -> list[str]:
     return _Upgrade(schema, source_schema).ensure(session)
 
 
+def ensure_builds(session: Session, schema: str, source_schema: str) -> None:
+    """Like `ensure`, but only the table that remembers what was built: a build alone makes nothing else."""
+    _Upgrade(schema, source_schema, only="model_builds").ensure(session)
+
+
 @dataclass(frozen=True)
 class _Upgrade:
     schema: str
     source_schema: str
+    only: str | None = None  # of the tool's tables; without it all of them, and the log
+
+    @property
+    def _tool_tables(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        return {self.only: _TOOL_TABLES[self.only]} if self.only else _TOOL_TABLES
 
     def ensure(self, session: Session) -> list[str]:
         if self.schema == self.source_schema:
@@ -280,8 +290,10 @@ class _Upgrade:
                 )
             ]
         steps = self._close_steps(session, "schema", sql.Identifier(self.schema), _acl(session, self.schema))
-        for table, columns in _TOOL_TABLES.items():
+        for table, columns in self._tool_tables.items():
             steps += self._table_steps(session, self.schema, table, columns)
+        if self.only:
+            return steps
         for table, index, definition in _INDEXES:
             steps += self._index_steps(session, self.schema, table, index, definition)
         return steps + self._log_steps(session)
@@ -514,7 +526,9 @@ class _Upgrade:
 
     def _check_writable(self, session: Session) -> None:
         """Raise UserError when the role may not write the ledger, or would see only part of it."""
-        tables = [(self.source_schema, "migration_log"), *((self.schema, table) for table in _TOOL_TABLES)]
+        tables = [(self.schema, table) for table in self._tool_tables]
+        if not self.only:
+            tables.insert(0, (self.source_schema, "migration_log"))
         who = self._quoted_role(session)
         for schema, table in tables:
             name = sql.Identifier(schema, table).as_string(session)

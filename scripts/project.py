@@ -723,19 +723,18 @@ def require_source(session: Session, found: Target, database: Database) -> None:
 
 
 def _record(database: Database, parsed: Manifest, built: set[str]) -> None:
-    """Remember what was built: each target and model all of whose sources were built (once the ledger is there)."""
-    targets = _targets(parsed)
+    """Remember what was built: each target and model all of whose sources were built."""
+    whole = {found.command: _nodes(parsed, found) for found in _targets(parsed).values()}
+    for node in built:
+        if parsed["nodes"][node]["resource_type"] == "model":
+            whole[_build_name(parsed["nodes"][node]["alias"])] = _ancestors(parsed, node)
+    whole = {name: nodes for name, nodes in whole.items() if nodes <= built}
+    if not whole:
+        return
     with connect(database, application_name="migrate build") as session:
-        ledger = next((Ledger(database.schema, found.schema) for found in targets.values()), None)
-        if ledger is None or not ledger.exists(session):
-            return
-        whole = {found.command: _nodes(parsed, found) for found in targets.values()}
-        for node in built:
-            if parsed["nodes"][node]["resource_type"] == "model":
-                whole[_build_name(parsed["nodes"][node]["alias"])] = _ancestors(parsed, node)
-        for name, nodes in whole.items():
-            if nodes <= built:
-                ledger.record_build(session, name, _checksum(parsed, nodes, session))
+        Ledger(database.schema, source_schema()).record_builds(
+            session, {name: _checksum(parsed, nodes, session) for name, nodes in whole.items()}
+        )
 
 
 def _succeeded(database: Database) -> set[str]:

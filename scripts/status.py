@@ -28,7 +28,11 @@ AFTERWARDS = [
 
 @dataclass(frozen=True)
 class TargetStatus:
-    """One target. `writable`: pending rows that the model has a value for; None when the model is not built."""
+    """One target. `writable`: pending rows that the model has a value for; None when the model is not built.
+
+    `listed`: rows that wait for a person, those with a malformed value included, which are not pending; None for a
+    target that leaves nothing to a person, or when the listing is not built.
+    """
 
     command: str
     column: str
@@ -36,6 +40,7 @@ class TargetStatus:
     writable: int | None
     built_at: datetime | None
     problem: str = ""
+    listed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,21 +101,30 @@ def _target(session: Session, target: Target, built_at: datetime | None) -> Targ
             return TargetStatus(target.command, column, None, None, built_at, "there is no such table")
         pending = sum(batches.count_pending(session, target, leaf) for leaf in leaves)
         writable = pending if target.complete else _writable(session, target)
+        listed = _listed(session, target)
     except psycopg.Error as error:
         return TargetStatus(target.command, column, None, None, built_at, faults.describe(error))
     except UserError as error:  # a partition that is no ordinary table
         return TargetStatus(target.command, column, None, None, built_at, error.message.rstrip("."))
-    return TargetStatus(target.command, column, pending, writable, built_at)
+    return TargetStatus(target.command, column, pending, writable, built_at, listed=listed)
 
 
 def _writable(session: Session, target: Target) -> int | None:
     """Rows of a model that leaves some to a person; None when the model is not built."""
-    name = batches.model_name(target)
+    return _count(session, batches.model_name(target), sql.Identifier(target.pending_flag))
+
+
+def _listed(session: Session, target: Target) -> int | None:
+    """Rows of the model that lists what waits for a person; None without one, or when it is not built."""
+    if target.listing is None:
+        return None
+    return _count(session, sql.Identifier(target.model_schema, target.listing), sql.SQL("true"))
+
+
+def _count(session: Session, name: sql.Composable, condition: sql.Composable) -> int | None:
     if not _exists(session, name):
         return None
-    found = session.execute(
-        sql.SQL("select count(*) from {} as m where m.{}").format(name, sql.Identifier(target.pending_flag))
-    ).fetchone()
+    found = session.execute(sql.SQL("select count(*) from {} where {}").format(name, condition)).fetchone()
     return int(found[0]) if found else None
 
 
@@ -153,9 +167,8 @@ def _next_steps(found: Status, runs: list[Run]) -> list[str]:
                 if not found.backups:
                     steps.append("`migrate backup` copies campaigns and events.")
                 steps.append(f"`migrate {target.command} --apply` writes {target.writable:,} rows.")
-        if target.rows_pending and target.writable is not None and target.writable < target.rows_pending:
-            left = target.rows_pending - target.writable
-            steps.append(f"{left:,} pending {target.command} need a person: `migrate decide`.")
+        if target.listed:
+            steps.append(f"{target.listed:,} {target.command} need a person: `migrate decide`.")
     if not steps and any(one.kind == "apply" for one in runs):
         steps += AFTERWARDS
     return steps or ["Nothing is pending."]

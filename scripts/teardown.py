@@ -89,8 +89,7 @@ def remove(session: Session, database: Database, ledger: Ledger) -> Contents:
                         session.execute(sql.SQL("drop {} {}").format(sql.SQL(kind), listed))
                 for function in found.functions:
                     session.execute(sql.SQL("drop function if exists {}").format(sql.SQL(function)))
-                if ledger.exists(session):
-                    ledger.forget_builds(session)
+                ledger.forget_builds(session)
         except psycopg.errors.DependentObjectsStillExist as error:
             detail = (error.diag.message_detail or "").replace("\n", "; ")
             raise UserError(

@@ -19,6 +19,7 @@ from scripts.connection import Session, connect, explain, transaction
 from scripts.demo import load, ownership, shapes
 from scripts.demo.campaigns import Campaign
 from scripts.errors import RunInProgress, UserError
+from scripts.ledger import Ledger
 from scripts.locks import active_runs, building
 from scripts.settings import Database
 
@@ -152,9 +153,7 @@ def _make_tables(session: Session, database: Database) -> None:
         if mine and str(mine[0]).startswith(ownership.MARK):
             session.execute("truncate auth.users cascade")
     # The models' views went with the tables: the next command must build them again.
-    builds = sql.Identifier(database.schema, "model_builds")
-    if session.execute("select to_regclass(%s)", (f'"{database.schema}".model_builds',)).fetchone() != (None,):
-        session.execute(sql.SQL("delete from {}").format(builds))
+    Ledger(database.schema).forget_builds(session)
 
 
 def _run_file(session: Session, name: str) -> None:

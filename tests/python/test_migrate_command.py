@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from scripts import demo, locks
+from scripts import demo, locks, project
 from scripts.commands.run import commands
 from scripts.connection import connect
 from scripts.settings import Database
@@ -50,6 +50,10 @@ def filled(make_database: Callable[[], Database]) -> Database:
 
 def test_the_commands_come_from_the_models() -> None:
     assert commands() == ["events", "campaigns"]
+
+
+def test_the_first_dry_run_remembers_what_it_built(filled: Database) -> None:
+    assert project.built_checksum(filled, "events") == project.models_checksum(filled, "events")
 
 
 def test_a_dry_run_writes_one_log_row_and_shows_what_would_be(filled: Database, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_status_tells_what_is_pending_and_what_comes_next(session: Session) -> N
     ).fetchone()
     assert pending == (found["events"]["rows_pending"],)
     assert 0 < found["campaigns"]["writable"] < found["campaigns"]["rows_pending"]
-    assert any("migrate decide" in step for step in status()["next_steps"])
+    [(listed,)] = session.execute("select count(*) from canonical_migration.ambiguous_campaigns").fetchall()
+    assert f"{listed} campaigns need a person: `migrate decide`." in status()["next_steps"]
     assert any("`migrate events` shows" in step for step in status()["next_steps"])
     assert migrate("status").exit_code == 0
 
