@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
-from scripts import demo, embedded, locks, project, settings
+from scripts import demo, embedded, project, settings
 from scripts.cli import app
 from scripts.connection import OLDEST_VERSION, connect
 from scripts.ledger import Ledger
@@ -234,9 +234,9 @@ def fill(database: Database) -> None:
     demo.create(database, events=DEMO_EVENTS, seed=7)
     with connect(database) as session:
         Ledger(database.schema, settings.source_schema()).ensure(session)
-    with locks.building(database):
-        for command in project.targets(database):
-            project.bring_up_to_date(database, command)
+    project.build_missing(
+        database, ["canonical_events", "canonical_refresh", "campaign_data_sources", "ambiguous_campaigns"]
+    )
 
 
 @pytest.fixture(scope="session")

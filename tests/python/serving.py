@@ -151,6 +151,12 @@ def slow_down(database: Database, seconds: float = 0.03) -> None:
         )
 
 
+def speed_up(database: Database) -> None:
+    """Undo `slow_down`."""
+    with psycopg.connect(database.conninfo, autocommit=True) as session:
+        session.execute("drop trigger dawdle on public.events")
+
+
 # ---------- other servers
 
 

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 from conftest import Cli, create_database, drop_database, on
-from serving import EVENTS, SECRET, Served, bearer, serving, slow_down, token, user
+from serving import EVENTS, SECRET, Served, bearer, serving, slow_down, speed_up, token, user
 
 from scripts import locks, project
 from scripts.settings import Database
@@ -311,6 +311,7 @@ def test_a_run_does_not_care_about_browser_or_server(copy: Database, tmp_path: P
         page = browser.get(ADMIN).text
         assert 'data-put="waiting">paused<' in page
         assert 'class="chip running"' in page
+        speed_up(copy)
         browser.send(f"{ADMIN}/runs/{run[1]}/control", control="run")
         wait_for(browser, lambda text: "It is being applied" not in text)
         assert count(copy, "select count(*) from canonical_migration.canonical_events where is_pending") == 0

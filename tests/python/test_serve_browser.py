@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from browser import DESK, PHONE, Visit, browser, visit
 from playwright.sync_api import Browser, Page, expect
-from serving import Served, free_port, serving, slow_down
+from serving import Served, free_port, serving, slow_down, speed_up
 
 from scripts.settings import Database
 
@@ -116,6 +116,7 @@ def test_the_whole_workflow(served: Served, opened: Visit, browser: Browser) -> 
         expect(second.page.get_by_role("heading", name="Backup tables")).to_be_visible()
         expect(page.get_by_role("row", name="Backup")).to_contain_text("done")
         expect(page.locator("#events .progress").get_by_role("button", name="Resume")).to_be_focused()
+        speed_up(served.database)
         second.page.goto(f"{served.base}{ADMIN}")
         second.page.locator("#events .progress").get_by_role("button", name="Resume").click()
         # Numbers come by themselves, and the panel is drawn anew at the end.

@@ -177,12 +177,12 @@ def test_several_workers_are_refused_before_anything_is_written(database: Databa
 def test_one_run_at_a_time(
     database: Database, through: Database, second: str, in_background: Callable[[Database, Notes], list[Any]]
 ) -> None:
-    create(database, SLOW, 12_000)
+    create(database, SLOW, 5_000)
     became = in_background(through, Notes())
     with pytest.raises(RunInProgress, match="server process"):
         apply(database if second == "direct" else through, SLOW)
     assert statuses(database) == ["running"]
-    assert finished(became).tally.succeeded == 12_000
+    assert finished(became).tally.succeeded == 5_000
 
 
 def test_a_lost_lock_stops_the_run(
