@@ -54,7 +54,8 @@ def bench(
     """Measure the write-back in databases of its own, which are dropped at the end.
 
     Contenders: floor, tuned_floor, apply (and the rollback of its run), workers, keyset, row_by_row, row_by_page,
-    python; and inserts, the application's own writes with and without `migrate automatic`, which has no floor.
+    row_by_request, pandas; and inserts, the application's own writes with and without `migrate automatic`, which has no
+    floor.
     """
     sizes = _sizes(rows)
     if raw + large + hostile > 1:

@@ -14,7 +14,8 @@ from scripts.files import whole_file
 _STYLES = {
     "floor": ("#000000", "o"), "tuned_floor": ("#999999", "o"), "apply": ("#0072B2", "s"),
     "rollback": ("#CC79A7", "P"), "workers": ("#009E73", "D"), "keyset": ("#E69F00", "^"),
-    "row_by_row": ("#D55E00", "v"), "row_by_page": ("#56B4E9", "X"), "pandas": ("#F0E442", "*"),
+    "row_by_row": ("#D55E00", "v"), "row_by_page": ("#56B4E9", "X"), "row_by_request": ("#56B4E9", "p"),
+    "pandas": ("#F0E442", "*"),
 }  # fmt: skip
 
 
