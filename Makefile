@@ -37,9 +37,7 @@ test: .venv/installed  ## lint, dbt build from an empty database, pytest
 	$(CLEAN) $(MIGRATE) db reset --yes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint build-afresh
 	$(CLEAN) $(MIGRATE) db stop
-	# One process more than cores: what waits for a server, a browser or a signal leaves a core free.
-	$(CLEAN) $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count() + 1))') \
-		--dist loadfile --no-loadscope-reorder
+	$(CLEAN) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 build-afresh: .venv/installed
 	$(EMBEDDED) $(MIGRATE) demo
