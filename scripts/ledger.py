@@ -551,7 +551,7 @@ class Ledger:
     def record_builds(self, session: Session, checksums: Mapping[str, str]) -> None:
         """Remember the checksum of the models that were built, by command; makes the table if need be."""
         ledger_schema.ensure_builds(session, self.schema, self.source_schema)
-        with session.cursor() as cursor:
+        with transaction(session), session.cursor() as cursor:
             cursor.executemany(
                 sql.SQL(
                     """
